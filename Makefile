@@ -1,0 +1,56 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Python 3.11 or later with venv, and make, are enough.
+PYTHON ?= python3
+PORT ?= 8080
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo run test check lint types imports bench lock clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+$(VENV)/demo.stamp: requirements.lock pyproject.toml
+	@echo "building $(VENV) from requirements.lock (hashes required) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/test.stamp: requirements-dev.lock $(VENV)/demo.stamp
+	@echo "adding what tests need from requirements-dev.lock (hashes required) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/demo.stamp ## walk one claim through a sandbox, from the bill to the proven log; leaves build/demo
+	@rm -rf build/demo
+	@$(BIN)/gateway demo --data build/demo
+
+run: $(VENV)/demo.stamp ## serve what the demo left (PORT=8080)
+	@test -f build/demo/trust.json || $(BIN)/gateway sandbox init --data build/demo --port $(PORT)
+	@$(BIN)/gateway run all --data build/demo --port $(PORT)
+
+test: $(VENV)/test.stamp ## all tests; what this machine lacks skips aloud
+	@$(BIN)/python -m pytest
+
+check: lint types imports test ## lint, types, import contracts, tests
+
+lint: $(VENV)/test.stamp ## ruff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/test.stamp ## mypy, strict, tests included
+	@$(BIN)/mypy
+
+imports: $(VENV)/test.stamp ## import-linter: who may know whom
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/test.stamp ## measure; writes build/bench.json
+	@$(BIN)/python -m tests.bench
+
+lock: ## compile the lock files anew (needs uv)
+	uv pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --extra build --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.lock
+
+clean: ## remove environment and build results
+	rm -rf $(VENV) build

@@ -1,0 +1,154 @@
+"""The desk's API for the insurer's own people and systems. What a claim says is readable here and nowhere else."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from adapters.hk.desk import actions, store
+from adapters.hk.desk.actions import Asked, Deps, Shown, answer_body
+from adapters.hk.desk.claim import DeskClaim
+from adapters.hk.desk.cursor import read_cursor, write_cursor
+from gateway.protocol.errors import ForbiddenError
+from gateway.protocol.money import Money
+from gateway.runtime.auth import Caller, require
+from gateway.runtime.database import Transaction
+from gateway.runtime.http import etag, read_body, reply, required_if_match
+from gateway.runtime.idempotency import render, require_key
+from gateway.runtime.openings import derive
+
+PAGE_MAX = 200
+BODY_BYTES_MAX = 1 << 20
+
+Reader = Annotated[Caller, Depends(require("desk:read"))]
+Decider = Annotated[Caller, Depends(require("desk:decide"))]
+
+
+def desk_routes(deps: Deps) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["desk"])
+    cursor_key = derive(deps.keyring.storage, "szhk-desk-cursor/1")
+
+    @routes.get("/claims")
+    async def get_claims(
+        caller: Reader,
+        request: Request,
+        after: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
+    ) -> Response:
+        """List claims in the order in which they were opened, without their content."""
+        _ours(deps, caller)
+        place = None if after is None else read_cursor(cursor_key, after)
+        found = await deps.database.read(partial(store.list_claims, after=place, limit=limit + 1))
+        body: dict[str, Any] = {"items": [_claim_body(claim) for claim in found[:limit]]}
+        if len(found) <= limit:
+            return reply(200, body)
+        last = found[limit - 1]
+        following = write_cursor(cursor_key, (last.opened_at, last.claim_id, last.claim_version))
+        link = f'<{_root(request)}/v1/claims?after={following}&limit={limit}>; rel="next"'
+        return reply(200, body | {"next": following}, {"Link": link})
+
+    @routes.get("/claims/{claim_id}")
+    async def get_claim(caller: Reader, claim_id: str) -> Response:
+        """Return a claim as opened: lines, differences, state, what may be done next. ETag is core's revision."""
+        _ours(deps, caller)
+
+        async def query(tx: Transaction) -> Shown:
+            return await actions.show(tx, deps, claim_id)
+
+        shown = await deps.database.read(query)
+        return reply(200, _shown_body(shown), {"ETag": etag(shown.claim.revision)})
+
+    @routes.get("/claims/{claim_id}/content")
+    async def get_content(caller: Reader, claim_id: str) -> Response:
+        """Return the claim's FHIR R4 collection Bundle, as the hospital sealed it."""
+        _ours(deps, caller)
+
+        async def query(tx: Transaction) -> bytes:
+            return await actions.show_content(tx, deps, claim_id)
+
+        raw = await deps.database.read(query)
+        return Response(raw, media_type="application/fhir+json", headers={"Cache-Control": "no-store"})
+
+    @routes.post("/claims/{claim_id}/decision")
+    async def post_decision(caller: Decider, claim_id: str, request: Request) -> Response:
+        """Decide by entries that explain the bill; needs Idempotency-Key and If-Match. 202, core's word at Location."""
+        asked = _asked(deps, caller, claim_id, request)
+        return render(await actions.decide(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
+
+    @routes.post("/claims/{claim_id}/return")
+    async def post_return(caller: Decider, claim_id: str, request: Request) -> Response:
+        """Return a claim that cannot be processed: `{class_code, text}`; needs Idempotency-Key and If-Match."""
+        asked = _asked(deps, caller, claim_id, request)
+        return render(await actions.return_claim(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
+
+    @routes.get("/requests/{request_id}")
+    async def get_request(caller: Reader, request_id: str) -> Response:
+        """Return what became of an answer: pending, accepted, or rejected with code and allowed actions."""
+        _ours(deps, caller)
+        return reply(200, answer_body(await deps.database.read(partial(store.load_answer, request_id=request_id))))
+
+    return routes
+
+
+def _ours(deps: Deps, caller: Caller) -> None:
+    if caller.party != deps.party:
+        raise ForbiddenError("desk.not-your-desk")
+
+
+def _root(request: Request) -> str:
+    return str(request.scope.get("root_path", ""))
+
+
+def _asked(deps: Deps, caller: Caller, claim_id: str, request: Request) -> Asked:
+    _ours(deps, caller)
+    key = require_key(request)
+    return Asked(caller, claim_id, required_if_match(request), key, f"{_root(request)}/v1/requests/")
+
+
+def _claim_body(claim: DeskClaim) -> dict[str, Any]:
+    return {
+        "claim_id": claim.claim_id,
+        "case_id": claim.case_id,
+        "claim_version": claim.claim_version,
+        "hospital": claim.hospital,
+        "carrier": claim.carrier,
+        "payer": claim.payer,
+        "total": str(Money(claim.total_minor, claim.currency)),
+        "asked": str(Money(claim.asked_minor, claim.currency)),
+        "currency": claim.currency,
+        "state": claim.state,
+        "revision": claim.revision,
+        "decision_version": claim.decision_version,
+        "differences": list(claim.differences),
+        "received_at": claim.received_at,
+        "opened_at": claim.opened_at,
+    }
+
+
+def _shown_body(shown: Shown) -> dict[str, Any]:
+    claim = shown.claim
+    signed = claim.signed
+    lines = [
+        {
+            "index": line.index,
+            "amount": str(Money(line.amount_minor, claim.currency)),
+            "text": line.text,
+            "code": line.code,
+            "category": line.category,
+            "programme": line.programme,
+        }
+        for line in shown.lines
+    ]
+    return _claim_body(claim) | {
+        "billing_mode": signed.billing_mode,
+        "payee": signed.payee,
+        "paid": [
+            {"kind": paid.kind, "amount": str(Money(paid.amount_minor, claim.currency)), "order": paid.order}
+            for paid in signed.paid
+        ],
+        "unpaid": str(Money(signed.unpaid_minor, claim.currency)),
+        "allowed_actions": list(shown.allowed_actions),
+        "lines": lines,
+        "requests": [answer_body(answer) for answer in shown.answers],
+    }

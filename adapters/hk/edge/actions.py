@@ -1,0 +1,178 @@
+"""Use cases of the Hong Kong edge: present claims in the reader's inbox, take answers, show what became of them."""
+
+from dataclasses import dataclass
+
+from adapters.hk.edge import store
+from gateway.protocol.canonical import read_json, sha256_hex
+from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
+from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.errors import ConflictError, ForbiddenError, GatewayError, InvalidInputError, StaleError
+from gateway.protocol.exchange import Manifest, Posted, check_sizes
+from gateway.protocol.records import record
+from gateway.protocol.topics import INSURER_RESPONSES, TOPICS
+from gateway.protocol.verification import check_sent_at, verify_manifest
+from gateway.runtime import failpoints, feed
+from gateway.runtime.component import Delivery
+from gateway.runtime.database import Database, Transaction
+from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once
+from gateway.runtime.keys import Keyring, TrustHolder
+from gateway.runtime.outbox import Outbox, Post
+
+WITH_DOSSIER = ("returned", "decided")
+FIRST_ACTIONS = ("acknowledge", "return", "dispute")
+EVENT_OF = {
+    "acknowledged": ("acknowledge",),
+    "returned": ("return",),
+    "disputed": ("dispute",),
+    "decided": ("decide", "decide_partly"),
+}
+
+
+@dataclass(frozen=True)
+class Deps:
+    database: Database
+    outbox: Outbox
+    keyring: Keyring
+    trust: TrustHolder
+    clock: Clock
+    feed: feed.FeedSequencer
+    window_s: int
+    """Rule row `exchange.clock_window_s`: how far `sent_at` may be from now."""
+
+
+async def present(tx: Transaction, deps: Deps, delivery: Delivery, manifest: SubmittedManifest) -> None:
+    """Put a claim into its reader's inbox, as delivered."""
+    at = rfc3339(deps.clock.now())
+    await store.save_claim(tx, manifest, FIRST_ACTIONS, at)
+    await _deliver(tx, deps, delivery, party=manifest.recipients[0], msg_id=manifest.msg_id, claim_id=manifest.claim_id)
+    clear = {
+        "claim_id": manifest.claim_id,
+        "claim_version": manifest.claim_version,
+        "msg_id": manifest.msg_id,
+        "manifest_sha256": sha256_hex((delivery.exchange.manifest or "").encode()),
+    }
+    made = record(
+        "claim.delivered", at=deps.clock.now(), case_id=manifest.case_id, clear=clear, cause=delivery.stamp.eid
+    )
+    await deps.outbox.add(tx, made)
+
+
+async def show_outcome(tx: Transaction, deps: Deps, delivery: Delivery, outcome: Accepted | Rejected) -> None:
+    """Show core's answer where the request was promised one, and in the inbox."""
+    msg_id = f"{outcome.type}-{outcome.in_reply_to}"
+    await store.settle_request(tx, outcome)
+    await _deliver(tx, deps, delivery, party=outcome.to, msg_id=msg_id, claim_id=outcome.claim_id)
+    clear = {"claim_id": outcome.claim_id, "msg_id": outcome.in_reply_to, "type": outcome.type}
+    made = record(
+        "outcome.delivered",
+        at=deps.clock.now(),
+        case_id=outcome.case_id,
+        clear=clear,
+        cause=delivery.stamp.eid,
+    )
+    await deps.outbox.add(tx, made)
+
+
+async def _deliver(tx: Transaction, deps: Deps, delivery: Delivery, *, party: str, msg_id: str, claim_id: str) -> None:
+    at = rfc3339(deps.clock.now())
+    kind = delivery.stamp.type
+    await store.save_message(
+        tx,
+        msg_id=msg_id,
+        party=party,
+        kind=kind,
+        claim_id=claim_id,
+        exchange=delivery.exchange.encode(),
+        at=at,
+    )
+    item = {
+        "type": kind,
+        "msg_id": msg_id,
+        "case_id": delivery.stamp.key,
+        "claim_id": claim_id,
+        "at": at,
+        "href": f"messages/{msg_id}",
+    }
+    await deps.feed.append(tx, party, item)
+
+
+async def accept(deps: Deps, party: str, key: str, raw: bytes) -> Stored:
+    """Take a party's signed answer: known key first, then signature, time, claim; durable before it returns."""
+    scope = Scope(party, "messages", key)
+    before = await answered_before(deps.database, scope, raw)
+    if before is not None:
+        return before
+    deps.outbox.admission.check()
+    posted = Posted.decode(raw)
+    manifest = _verify(deps, party, posted)
+
+    async def effect(tx: Transaction) -> Answer:
+        await _check_claim(tx, party, manifest)
+        await store.add_request(tx, manifest, rfc3339(deps.clock.now()))
+        [stamped] = await deps.outbox.add(tx, _post(deps, manifest, posted))
+        failpoints.reach("api.before_commit")
+        location = f"requests/{manifest.msg_id}"
+        return Answer(202, {"msg_id": manifest.msg_id, "status": "pending"}, location, stamped)
+
+    async def work(tx: Transaction) -> Stored:
+        return await once(tx, scope, raw, effect)
+
+    stored = await deps.database.write(work, key=manifest.case_id)
+    failpoints.reach("api.after_commit")
+    return stored
+
+
+def _verify(deps: Deps, party: str, posted: Posted) -> Manifest:
+    """Check the author's signature with a key valid now, that the author is the caller, type, time and size."""
+    now = deps.clock.now()
+    manifest = verify_manifest(posted.manifest, deps.trust.directory, now, accepting=True)
+    if manifest.sender != party:
+        raise ForbiddenError("message.sender-is-not-caller")
+    if manifest.type not in TOPICS[INSURER_RESPONSES].messages:
+        raise InvalidInputError("message.type-unexpected")
+    if (posted.dossier is not None) != (manifest.type in WITH_DOSSIER) or (posted.dossier is None) != (
+        manifest.content_sha256 is None
+    ):
+        raise InvalidInputError("message.dossier-expected-or-not")
+    check_sent_at(manifest, now, deps.window_s)
+    check_sizes((posted.manifest, posted.dossier))
+    return manifest
+
+
+async def _check_claim(tx: Transaction, party: str, manifest: Manifest) -> None:
+    """Answer what this edge's own projection already forbids; core decides about the rest."""
+    claim = await store.load_claim(tx, manifest.claim_id, party)
+    actions = read_json(claim.allowed_actions.encode())
+    if manifest.recipients != (claim.hospital,) or manifest.case_id != claim.case_id:
+        raise InvalidInputError("message.recipient-is-not-the-hospital", allowed_actions=actions)
+    if not any(event in actions for event in EVENT_OF[manifest.type]):
+        raise ConflictError("claim.illegal-move", allowed_actions=actions)
+    if manifest.based_on is not None and manifest.based_on < claim.revision:
+        raise StaleError("claim.stale", allowed_actions=actions)
+
+
+def _post(deps: Deps, manifest: Manifest, posted: Posted) -> Post:
+    clear = {
+        "claim_id": manifest.claim_id,
+        "claim_version": manifest.claim_version,
+        "msg_id": manifest.msg_id,
+        "manifest_sha256": sha256_hex(posted.manifest.encode()),
+        "type": manifest.type,
+    }
+    made = record("answer.received", at=deps.clock.now(), case_id=manifest.case_id, clear=clear)
+    return Post(
+        INSURER_RESPONSES,
+        manifest.case_id,
+        manifest.type,
+        made,
+        msg_id=manifest.msg_id,
+        manifest=posted.manifest,
+        dossier=posted.dossier,
+    )
+
+
+async def note_refused(tx: Transaction, deps: Deps, delivery: Delivery, error: GatewayError) -> None:
+    """Record a delivery from core that this edge refused; core's own records tell the author's side."""
+    clear = {"topic": delivery.fetched.topic, "code": error.code, "type": delivery.stamp.type}
+    made = record("hk.message_refused", at=deps.clock.now(), clear=clear, cause=delivery.stamp.eid)
+    await deps.outbox.add(tx, made)

@@ -1,0 +1,24 @@
+"""Messages in from core: claims for insurers, and core's answers to what insurers posted."""
+
+from adapters.hk.edge import actions
+from adapters.hk.edge.actions import Deps
+from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
+from gateway.protocol.errors import GatewayError
+from gateway.runtime.component import Delivery
+from gateway.runtime.database import Transaction
+
+
+async def on_submitted(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.present(tx, deps, delivery, delivery.manifest_as(SubmittedManifest))
+
+
+async def on_accepted(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.show_outcome(tx, deps, delivery, delivery.message_as(Accepted))
+
+
+async def on_rejected(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.show_outcome(tx, deps, delivery, delivery.message_as(Rejected))
+
+
+async def on_refused(tx: Transaction, deps: Deps, delivery: Delivery, error: GatewayError) -> None:
+    await actions.note_refused(tx, deps, delivery, error)

@@ -1,0 +1,111 @@
+"""Queries of the Hong Kong edge."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.dialects import postgresql
+
+from adapters.hk.edge.tables import claims, messages, requests
+from gateway.protocol.canonical import compact, read_json
+from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
+from gateway.protocol.errors import ConflictError, NotFoundError
+from gateway.protocol.exchange import Manifest
+from gateway.runtime.database import Transaction, one
+
+
+async def save_claim(tx: Transaction, manifest: SubmittedManifest, actions: Sequence[str], at: str) -> None:
+    row = {
+        "claim_id": manifest.claim_id,
+        "case_id": manifest.case_id,
+        "party": manifest.recipients[0],
+        "hospital": manifest.sender,
+        "msg_id": manifest.msg_id,
+        "claim_version": manifest.claim_version,
+        "state": "received",
+        "revision": 1,
+        "allowed_actions": compact(list(actions)).decode(),
+        "received_at": at,
+    }
+    await tx.execute(insert(claims), [row])
+
+
+async def save_message(
+    tx: Transaction, *, msg_id: str, party: str, kind: str, claim_id: str, exchange: bytes, at: str
+) -> None:
+    row = {
+        "msg_id": msg_id,
+        "party": party,
+        "type": kind,
+        "claim_id": claim_id,
+        "exchange": exchange,
+        "bytes": len(exchange),
+        "at": at,
+    }
+    await tx.execute(insert(messages), [row])
+
+
+async def load_claim(tx: Transaction, claim_id: str, party: str) -> Row[Any]:
+    """Load a party's claim; somebody else's is as unknown as none."""
+    found = await one(tx, select(claims).where(claims.c.claim_id == claim_id, claims.c.party == party))
+    if found is None:
+        raise NotFoundError("claim.unknown")
+    return found
+
+
+async def load_message(tx: Transaction, msg_id: str, party: str) -> bytes:
+    here = (messages.c.msg_id == msg_id, messages.c.party == party)
+    found = await one(tx, select(messages.c.exchange).where(*here))
+    if found is None:
+        raise NotFoundError("message.unknown")
+    return bytes(found.exchange)
+
+
+async def add_request(tx: Transaction, manifest: Manifest, at: str) -> None:
+    """Take (sender, msg_id) for ever; a second time is a replay."""
+    row = {
+        "sender": manifest.sender,
+        "msg_id": manifest.msg_id,
+        "type": manifest.type,
+        "claim_id": manifest.claim_id,
+        "status": "pending",
+        "at": at,
+    }
+    if (await tx.execute(postgresql.insert(requests).on_conflict_do_nothing(), row)).rowcount != 1:
+        raise ConflictError("message.replayed")
+
+
+async def load_request(tx: Transaction, sender: str, msg_id: str) -> dict[str, Any]:
+    here = (requests.c.sender == sender, requests.c.msg_id == msg_id)
+    found = await one(tx, select(requests).where(*here))
+    if found is None:
+        raise NotFoundError("request.unknown")
+    row = {name: value for name, value in found._mapping.items() if value is not None}
+    for name in ("faults", "allowed_actions"):
+        if name in row:
+            row[name] = read_json(row[name].encode())
+    return row
+
+
+async def settle_request(tx: Transaction, outcome: Accepted | Rejected) -> None:
+    """Write core's answer to a request, and what it tells about the claim."""
+    changed: dict[str, Any] = {
+        "status": outcome.type,
+        "state": outcome.state,
+        "allowed_actions": compact(list(outcome.allowed_actions)).decode(),
+    }
+    if isinstance(outcome, Accepted):
+        changed["revision"] = outcome.revision
+        told = {name: changed[name] for name in ("state", "revision", "allowed_actions")}
+        newer = (claims.c.claim_id == outcome.claim_id, claims.c.revision < outcome.revision)
+        await tx.execute(update(claims).where(*newer).values(told))
+    else:
+        changed |= {"code": outcome.code, "faults": compact(list(outcome.faults)).decode()}
+    here = (requests.c.sender == outcome.to, requests.c.msg_id == outcome.in_reply_to)
+    await tx.execute(update(requests).where(*here).values(changed))
+
+
+def claim_body(claim: Row[Any]) -> dict[str, Any]:
+    names = ("claim_id", "case_id", "hospital", "msg_id", "claim_version", "state", "revision", "received_at")
+    actions = read_json(claim.allowed_actions.encode())
+    return {name: getattr(claim, name) for name in names} | {"allowed_actions": actions}

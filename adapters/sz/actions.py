@@ -1,0 +1,290 @@
+"""Use cases of the Shenzhen edge: take a bill in, check one without keeping it, show claims, open answers.
+
+Intake, write by write: known key → replay; read, check, minimise, seal and sign outside any transaction; then one work
+that takes the claim number, stores the sealed bill and puts message and record into the outbox. If we die before its
+commit, nothing happened; after it, the relay sends what is there and the same request gives the same receipt.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from adapters.sz import store
+from adapters.sz.bill import HospitalBill
+from adapters.sz.checks import check, read_rules
+from adapters.sz.dossier import Submission
+from adapters.sz.findings import Circumstances, Findings, Site
+from adapters.sz.formats import FORMATS
+from adapters.sz.minimise import CLAIM_VERSION, Minimised, minimise
+from adapters.sz.pins import Pins, check_pinned
+from adapters.sz.ports import HospitalFormat, Reading
+from adapters.sz.store import ClaimRow
+from gateway.protocol.canonical import compact, sha256_hex
+from gateway.protocol.claims import SubmittedManifest
+from gateway.protocol.clock import Clock, business_date, rfc3339
+from gateway.protocol.errors import ConflictError, ForbiddenError, GatewayError, InvalidInputError, NotFoundError
+from gateway.protocol.exchange import check_sizes, pack, unpack
+from gateway.protocol.identifiers import mint
+from gateway.protocol.jose import Typ, seal, sign
+from gateway.protocol.records import record
+from gateway.protocol.rules import Rules
+from gateway.protocol.topics import HOSPITAL_REQUESTS
+from gateway.runtime import failpoints
+from gateway.runtime.database import Database, Transaction
+from gateway.runtime.feed import FeedSequencer
+from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once
+from gateway.runtime.keys import Keyring, TrustHolder
+from gateway.runtime.openings import CaseSecret, Vault
+from gateway.runtime.outbox import Outbox, Post, Stamped
+
+RANDOM_BYTES = 32
+FIRST_STATE = "received"
+
+
+@dataclass(frozen=True)
+class Deps:
+    """`pins` names the keys it may seal to, `formats` each hospital's format, `institutions` its national codes."""
+
+    database: Database
+    outbox: Outbox
+    keyring: Keyring
+    trust: TrustHolder
+    clock: Clock
+    vault: Vault
+    feed: FeedSequencer
+    pins: Pins
+    formats: Mapping[str, str]
+    rules: Rules
+    bill_bytes_max: int = 4 << 20
+    institutions: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def site(self, hospital: str) -> Site:
+        """Return how this hospital writes its bills; `ForbiddenError` for a party that is no hospital of ours."""
+        if hospital not in self.formats or hospital not in self.keyring.tokens:
+            raise ForbiddenError("hospital.not-served-here")
+        return Site(self.formats[hospital], self.institutions.get(hospital, frozenset()))
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A bill that may cross, with everything made of it that the work will store."""
+
+    reading: Reading
+    findings: Findings
+    format: HospitalFormat
+    minimised: Minimised
+    manifest: str
+    dossier: str
+    secret: CaseSecret
+    summary: bytes
+    bill: bytes
+
+
+class NumberTakenError(Exception):
+    """The claim number is in use: whether by the same bill is found out outside the work."""
+
+
+async def submit(deps: Deps, hospital: str, key: str, raw: bytes) -> Stored:
+    """Take a bill in; 202 and a receipt once it is durable. Every fault of it is `InvalidInputError` at once."""
+    scope = Scope(hospital, "claims", key, deps.clock)
+    before = await answered_before(deps.database, scope, raw)
+    if before is not None:
+        return before
+    deps.outbox.admission.check()
+    accepted = accept(deps, hospital, raw)
+    try:
+        stored = await deps.database.write(
+            partial(once, scope=scope, raw=raw, effect=partial(_keep, deps=deps, accepted=accepted)),
+            key=accepted.minimised.manifest.claim_token,
+        )
+    except NumberTakenError:
+        return await _answer_as_before(deps, scope, raw, accepted)
+    failpoints.reach("api.after_commit")
+    return stored
+
+
+def validate(deps: Deps, hospital: str, raw: bytes) -> dict[str, Any]:
+    """Check a bill as `submit` would and keep nothing; also tells what would stay behind."""
+    _, findings = _checked(deps, hospital, raw)
+    body: dict[str, Any] = {"valid": True} | _remarks(findings)
+    return body | {"left_out": list(findings.reading.left_out)}
+
+
+def accept(deps: Deps, hospital: str, raw: bytes) -> Accepted:
+    """Read, check, minimise, seal and sign: all of it outside any transaction."""
+    form, findings = _checked(deps, hospital, raw)
+    route = findings.route
+    if route is None:
+        raise GatewayError("internal")  # a bill without faults has a route
+    now = findings.around.now
+    submission = Submission(
+        bill=findings.bill,
+        netted=findings.netted,
+        hospital=hospital,
+        route=route,
+        msg_id=mint("msg"),
+        case_id=mint("case"),
+        claim_id=mint("claim"),
+        claim_version=CLAIM_VERSION,
+        nonce=os.urandom(RANDOM_BYTES),
+        salt=os.urandom(RANDOM_BYTES),
+        at=now,
+    )
+    directory = findings.around.directory
+    minimised = minimise(submission, deps.keyring.tokens[hospital], directory.catalogue_sha256)
+    reader_key = directory.seal_key(route.reader, now)
+    check_pinned(deps.pins, route.reader, reader_key)
+    dossier = seal(minimised.packed, [reader_key, deps.keyring.named(f"{hospital}/seal/").public])
+    payload = compact(minimised.manifest.model_dump(mode="json", exclude_none=True))
+    manifest = sign(payload, deps.keyring.named(f"{hospital}/sign/"), Typ.MANIFEST)
+    check_sizes((manifest, dossier))
+    secret = CaseSecret.mint(submission.case_id)
+    summary = {
+        "claim_number": findings.bill.billing.claim_number,
+        "serials": [line.serial for line in findings.netted.lines],
+    }
+    return Accepted(
+        reading=findings.reading,
+        findings=findings,
+        format=form,
+        minimised=minimised,
+        manifest=manifest,
+        dossier=dossier,
+        secret=secret,
+        summary=secret.box(compact(summary), "content"),
+        bill=secret.box(pack(raw), "content"),
+    )
+
+
+def _checked(deps: Deps, hospital: str, raw: bytes) -> tuple[HospitalFormat, Findings]:
+    site = deps.site(hospital)
+    form = FORMATS[site.format]
+    reading = form.read(raw)
+    now = deps.clock.now()
+    around = Circumstances(hospital, site, deps.trust.directory, read_rules(deps.rules, business_date(now)), now)
+    findings = check(reading, reading.bill.net_refunds(), form.places, around)
+    if findings.faults:
+        raise InvalidInputError("bill.invalid", faults=findings.faults)
+    return form, findings
+
+
+def _remarks(findings: Findings) -> dict[str, Any]:
+    remarks: dict[str, Any] = {}
+    if findings.reading.normalised:
+        remarks["normalised"] = list(findings.reading.normalised)
+    if findings.warnings:
+        remarks["warnings"] = [fault.as_dict() for fault in findings.warnings]
+    return remarks
+
+
+async def _keep(tx: Transaction, *, deps: Deps, accepted: Accepted) -> Answer:
+    """Store claim, sealed bill, message and record in one work."""
+    manifest = accepted.minimised.manifest
+    at = rfc3339(manifest.sent_at)
+    await store.add_case_secret(tx, deps.vault, accepted.secret)
+    [stamped] = await deps.outbox.add(tx, _post(accepted))
+    if not await store.take_number(tx, _row(accepted, stamped, at)):
+        raise NumberTakenError
+    await store.add_event(tx, manifest.claim_id, "submitted", at, {"state": FIRST_STATE, "payment_state": "none"})
+    failpoints.reach("api.before_commit")
+    return _answer(manifest, accepted.findings, stamped)
+
+
+def _post(accepted: Accepted) -> Post:
+    manifest = accepted.minimised.manifest
+    made = record(
+        "claim.submitted",
+        at=manifest.sent_at,
+        case_id=manifest.case_id,
+        clear={
+            "claim_id": manifest.claim_id,
+            "claim_version": manifest.claim_version,
+            "msg_id": manifest.msg_id,
+            "manifest_sha256": sha256_hex(accepted.manifest.encode()),
+            "carrier": manifest.carrier,
+            "use": str(manifest.use),
+            "billing_mode": str(manifest.billing_mode),
+            "programme_count": manifest.programme.count,
+            "programme_worst": str(manifest.programme.worst) if manifest.programme.worst else None,
+            "catalogue_sha256": manifest.programme.release_sha256,
+        },
+        facts=accepted.minimised.facts,
+    )
+    return Post(
+        HOSPITAL_REQUESTS,
+        manifest.case_id,
+        manifest.type,
+        made,
+        msg_id=manifest.msg_id,
+        manifest=accepted.manifest,
+        dossier=accepted.dossier,
+    )
+
+
+def _row(accepted: Accepted, stamped: Stamped, at: str) -> dict[str, Any]:
+    manifest = accepted.minimised.manifest
+    return {
+        "claim_id": manifest.claim_id,
+        "case_id": manifest.case_id,
+        "hospital": manifest.sender,
+        "claim_token": manifest.claim_token,
+        "claim_version": manifest.claim_version,
+        "msg_id": manifest.msg_id,
+        "format": accepted.format.name,
+        "currency": manifest.currency,
+        "total_minor": manifest.total_minor,
+        "asked_minor": manifest.asked_minor,
+        "state": FIRST_STATE,
+        "payment_state": "none",
+        "core_revision": 0,
+        "revision": 1,
+        "allowed_actions": "[]",
+        "differences": "[]",
+        "stamp": stamped.payload,
+        "kid": stamped.kid,
+        "summary": accepted.summary,
+        "bill": accepted.bill,
+        "at": at,
+    }
+
+
+def _answer(claim: SubmittedManifest | ClaimRow, findings: Findings, stamped: Stamped) -> Answer:
+    body = {
+        "claim_id": claim.claim_id,
+        "case_id": claim.case_id,
+        "claim_version": claim.claim_version,
+        "state": FIRST_STATE,
+        "msg_id": claim.msg_id,
+        "allowed_actions": [],
+    }
+    return Answer(202, body | _remarks(findings), f"/sz/v1/claims/{claim.claim_id}", stamped)
+
+
+async def _answer_as_before(deps: Deps, scope: Scope, raw: bytes, accepted: Accepted) -> Stored:
+    """Answer a bill whose claim number is in use: the first receipt for the same bill, 409 for another one."""
+    token = accepted.minimised.manifest.claim_token
+
+    async def query(tx: Transaction) -> tuple[ClaimRow, CaseSecret | None]:
+        first = await store.load_by_number(tx, scope.tenant, token, CLAIM_VERSION)
+        try:
+            return first, await deps.vault.existing(tx, first.case_id)
+        except NotFoundError:
+            return first, None
+
+    first, secret = await deps.database.read(query)
+    if secret is None or _bill(first, secret) != accepted.reading.bill:
+        raise ConflictError("claim.number-taken", allowed_actions=first.allowed_actions)
+
+    async def repeat(tx: Transaction) -> Answer:
+        del tx
+        return _answer(first, accepted.findings, Stamped(first.stamp, first.kid))
+
+    stored = await deps.database.write(partial(once, scope=scope, raw=raw, effect=repeat), key=token)
+    return Stored(stored.answer, replayed=True)
+
+
+def _bill(row: ClaimRow, secret: CaseSecret) -> HospitalBill:
+    """Read a stored bill again, as the format reads it today."""
+    return FORMATS[row.format].read(unpack(secret.unbox(row.bill, "content"))).bill

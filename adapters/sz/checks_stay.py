@@ -1,0 +1,67 @@
+"""Checks of time and place: the stay runs forward, charges lie inside it, nothing lies in the future."""
+
+from datetime import date
+
+from adapters.sz.findings import Findings
+from gateway.protocol.charges import CHARGE_CATEGORIES
+
+
+def check(findings: Findings) -> None:
+    begins, ends = _check_stay(findings)
+    _check_lines(findings, begins, ends)
+    today = findings.around.today
+    for index, procedure in enumerate(findings.bill.procedures):
+        if procedure.on is not None and _outside(procedure.on, begins, ends):
+            findings.fault("procedure.outside-stay", f"/procedures/{index}/on")
+    for index, receipt in enumerate(findings.bill.receipts):
+        if receipt.issued_on is not None and receipt.issued_on > today:
+            findings.fault("date.future", f"/receipts/{index}/issued_on")
+    born = findings.bill.patient.birth_date
+    if born is not None and (born > today or (begins is not None and born > begins)):
+        findings.fault("patient.born-later", "/patient/birth_date")
+    site = findings.around.site
+    code = findings.bill.institution_code
+    if code and site.institution_codes and code not in site.institution_codes:
+        findings.fault("bill.other-hospital", "/institution_code")
+
+
+def _check_stay(findings: Findings) -> tuple[date | None, date | None]:
+    """Check the stay and return its first and last day, or None where they cannot be relied on."""
+    visit = findings.bill.visit
+    first, last = ("/visit/admitted_at", "/visit/discharged_at") if visit.inpatient else _SERVICE
+    if not findings.sound("/visit/admitted_at", "/visit/discharged_at", *_SERVICE):
+        return None, None
+    if visit.begins is None or visit.ends is None:
+        findings.fault("stay.dates-missing", first if visit.begins is None else last)
+        return None, None
+    backwards = visit.ends < visit.begins
+    if visit.admitted_at and visit.discharged_at:
+        backwards = visit.discharged_at < visit.admitted_at
+    if backwards:
+        findings.fault("stay.ends-before-start", last)
+        return None, None
+    if visit.ends > findings.around.today or (visit.discharged_at and visit.discharged_at > findings.around.now):
+        findings.fault("date.future", last)
+    return visit.begins, visit.ends
+
+
+_SERVICE = ("/visit/first_day", "/visit/last_day")
+
+
+def _check_lines(findings: Findings, begins: date | None, ends: date | None) -> None:
+    now = findings.around.now
+    for index, line in enumerate(findings.bill.lines):
+        if line.category and line.category not in CHARGE_CATEGORIES:
+            findings.fault("charge.category-unknown", f"/lines/{index}/category")
+        charged = line.charged_at
+        if charged is not None:
+            if charged > now:
+                findings.fault("date.future", f"/lines/{index}/charged_at")
+            elif _outside(charged.date(), begins, ends):
+                findings.fault("line.outside-stay", f"/lines/{index}/charged_at")
+        if line.programme is not None and line.programme.used_at is not None and line.programme.used_at > now:
+            findings.fault("date.future", f"/lines/{index}/programme/used_at")
+
+
+def _outside(day: date, begins: date | None, ends: date | None) -> bool:
+    return begins is not None and ends is not None and not begins <= day <= ends

@@ -1,0 +1,9 @@
+"""The catalogue of hospital formats: a new format is one file in this folder and one line here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from adapters.sz.formats.national_json import NationalJson
+from adapters.sz.ports import HospitalFormat
+
+FORMATS: Mapping[str, HospitalFormat] = MappingProxyType({found.name: found for found in (NationalJson(),)})

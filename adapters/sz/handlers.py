@@ -1,0 +1,38 @@
+"""Messages in, all from core: where a claim stands, what the insurer answered, what was refused."""
+
+from adapters.sz import projection
+from adapters.sz.actions import Deps
+from adapters.sz.projection import Prepared
+from gateway.protocol.claims import ClaimState, Rejected, ReturnedManifest
+from gateway.protocol.decisions import DecidedManifest
+from gateway.protocol.errors import GatewayError
+from gateway.runtime.component import Delivery
+from gateway.runtime.database import Transaction
+
+
+async def prepare_decided(deps: Deps, delivery: Delivery) -> Prepared:
+    return await projection.open_answer(deps, delivery, delivery.manifest_as(DecidedManifest))
+
+
+async def prepare_returned(deps: Deps, delivery: Delivery) -> Prepared:
+    return await projection.open_answer(deps, delivery, delivery.manifest_as(ReturnedManifest))
+
+
+async def on_claim_state(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await projection.follow_state(tx, deps, delivery.message_as(ClaimState))
+
+
+async def on_decided(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await projection.store_answer(tx, deps, delivery, delivery.manifest_as(DecidedManifest))
+
+
+async def on_returned(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await projection.store_answer(tx, deps, delivery, delivery.manifest_as(ReturnedManifest))
+
+
+async def on_rejected(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await projection.take_rejection(tx, deps, delivery.message_as(Rejected))
+
+
+async def on_refused(tx: Transaction, deps: Deps, delivery: Delivery, error: GatewayError) -> None:
+    await projection.note_refused(tx, deps, delivery, error)

@@ -1,0 +1,235 @@
+"""Use cases of what comes back: core's states and rejections, the insurer's answers, and the dispute of a false one.
+
+Answers are opened before the transaction, with the hospital's seal key and the case's secret; the work only stores.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from adapters.sz import showing, store
+from adapters.sz.actions import Deps
+from adapters.sz.answers import Opened, TheirAnswer, read_answer, unreadable
+from adapters.sz.pins import check_pinned
+from adapters.sz.store import ClaimRow
+from gateway.protocol.canonical import compact, read_json_object, sha256_hex
+from gateway.protocol.claims import ClaimState, DisputedManifest, Rejected
+from gateway.protocol.clock import rfc3339
+from gateway.protocol.decisions import DecidedManifest
+from gateway.protocol.errors import BadSignatureError, GatewayError, MalformedInputError, NotFoundError
+from gateway.protocol.identifiers import mint
+from gateway.protocol.jose import Typ, key_id, sign
+from gateway.protocol.records import Record, record
+from gateway.protocol.topics import HOSPITAL_REQUESTS
+from gateway.protocol.verification import open_dossier
+from gateway.runtime.component import Delivery
+from gateway.runtime.database import Transaction
+from gateway.runtime.openings import CaseSecret
+from gateway.runtime.outbox import Post
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    manifest: DisputedManifest
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An answer opened and sealed again under the case's secret; `dispute` where it is not what was signed."""
+
+    box: bytes
+    differences: tuple[str, ...]
+    dispute: Dispute | None
+
+
+async def open_answer(deps: Deps, delivery: Delivery, manifest: TheirAnswer) -> Prepared:
+    """Open an answer with the hospital's key and compare it with the manifest; no transaction is open.
+
+    The answer of an author whose key is not pinned waits (`UnavailableError`) until the operator has pinned it.
+    """
+    claim, secret = await deps.database.read(partial(_load_with_secret, deps=deps, claim_id=manifest.claim_id))
+    if manifest.recipients != (claim.hospital,):
+        raise NotFoundError("claim.unknown")
+    author = deps.trust.directory.holder(key_id(delivery.exchange.manifest or "", Typ.MANIFEST))
+    check_pinned(deps.pins, author.party.code, author.public)
+    opened = _open(deps, delivery, manifest)
+    box = secret.box(compact(opened.content), "content")
+    dispute = _dispute(deps, manifest, opened.differences) if opened.differences else None
+    return Prepared(box, opened.differences, dispute)
+
+
+async def _load_with_secret(tx: Transaction, *, deps: Deps, claim_id: str) -> tuple[ClaimRow, CaseSecret]:
+    claim = await store.load_addressed(tx, claim_id)
+    return claim, await deps.vault.existing(tx, claim.case_id)
+
+
+def _open(deps: Deps, delivery: Delivery, manifest: TheirAnswer) -> Opened:
+    hospital = manifest.recipients[0]
+    try:
+        packed = open_dossier(delivery.exchange.dossier, manifest, deps.keyring.named(f"{hospital}/seal/"))
+    except (BadSignatureError, MalformedInputError):
+        return unreadable(manifest)
+    return read_answer(packed, manifest)
+
+
+def _dispute(deps: Deps, manifest: TheirAnswer, differences: tuple[str, ...]) -> Dispute:
+    """Author the hospital's signed word that content and manifest differ; it names places, never values."""
+    hospital = manifest.recipients[0]
+    disputed = DisputedManifest(
+        msg_id=mint("msg"),
+        case_id=manifest.case_id,
+        claim_id=manifest.claim_id,
+        claim_version=manifest.claim_version,
+        in_reply_to=manifest.msg_id,
+        sender=hospital,
+        recipients=(manifest.sender,),
+        sent_at=deps.clock.now(),
+        differences=differences,
+    )
+    payload = compact(disputed.model_dump(mode="json", exclude_none=True))
+    return Dispute(disputed, sign(payload, deps.keyring.named(f"{hospital}/sign/"), Typ.MANIFEST))
+
+
+async def store_answer(tx: Transaction, deps: Deps, delivery: Delivery, manifest: TheirAnswer) -> None:
+    """Keep an opened answer, tell the hospital, record it, and send the dispute if there is one."""
+    prepared = delivery.prepared
+    if not isinstance(prepared, Prepared):
+        raise TypeError("an answer comes prepared")
+    claim = await store.load_for_update(tx, manifest.claim_id)
+    await store.save_answer(tx, claim, prepared.box, prepared.differences)
+    shown: dict[str, Any] = {"state": claim.state, "payment_state": claim.payment_state}
+    if isinstance(manifest, DecidedManifest):
+        shown |= {"decision_version": manifest.decision_version, "final": manifest.final}
+    else:
+        shown |= {"class_code": manifest.class_code}
+    await _tell(tx, deps, claim, f"{manifest.type}_opened", shown)
+    clear = {
+        "claim_id": manifest.claim_id,
+        "msg_id": manifest.msg_id,
+        "manifest_sha256": sha256_hex((delivery.exchange.manifest or "").encode()),
+        "type": manifest.type,
+    }
+    await deps.outbox.add(tx, _record(deps, "answer.opened", claim, delivery, clear))
+    if prepared.dispute is not None:
+        await _send_dispute(tx, deps, delivery, claim, prepared.dispute)
+
+
+async def _send_dispute(tx: Transaction, deps: Deps, delivery: Delivery, claim: ClaimRow, dispute: Dispute) -> None:
+    manifest = dispute.manifest
+    shown = {
+        "state": claim.state,
+        "payment_state": claim.payment_state,
+        "differences": list(manifest.differences),
+    }
+    await _tell(tx, deps, claim, "disputed_by_hospital", shown)
+    clear = {"claim_id": manifest.claim_id, "msg_id": manifest.msg_id}
+    made = _record(deps, "hospital.disputed", claim, delivery, clear)
+    post = Post(
+        HOSPITAL_REQUESTS,
+        manifest.case_id,
+        manifest.type,
+        made,
+        msg_id=manifest.msg_id,
+        manifest=dispute.token,
+    )
+    await deps.outbox.add(tx, post)
+
+
+async def follow_state(tx: Transaction, deps: Deps, message: ClaimState) -> None:
+    """Take over where core says the claim stands; an older revision of core changes nothing."""
+    claim = await store.load_for_update(tx, message.claim_id)
+    if message.revision >= claim.core_revision:
+        await store.save_state(tx, claim, message)
+        await _tell(tx, deps, claim, message.event, showing.state_event(message))
+
+
+async def take_rejection(tx: Transaction, deps: Deps, message: Rejected) -> None:
+    """Show the hospital that core refused a message of its, with the code and every fault."""
+    claim = await store.load_for_update(tx, message.claim_id)
+    await store.save_rejection(tx, claim, message)
+    shown: dict[str, Any] = {
+        "state": message.state or claim.state,
+        "payment_state": claim.payment_state,
+        "code": message.code,
+        "faults": list(message.faults),
+        "in_reply_to": message.in_reply_to,
+    }
+    await _tell(tx, deps, claim, "rejected", shown)
+
+
+async def note_refused(tx: Transaction, deps: Deps, delivery: Delivery, error: GatewayError) -> None:
+    """Record what this edge refused of core's; a role's message has no author who could be answered."""
+    clear = {
+        "topic": delivery.fetched.topic,
+        "code": error.code,
+        "type": delivery.stamp.type,
+        "msg_id": delivery.manifest.msg_id if delivery.manifest else None,
+    }
+    made = record("sz.message_refused", at=deps.clock.now(), clear=clear, cause=delivery.stamp.eid)
+    await deps.outbox.add(tx, made)
+
+
+def _record(deps: Deps, name: str, claim: ClaimRow, delivery: Delivery, clear: Mapping[str, Any]) -> Record:
+    return record(name, at=deps.clock.now(), case_id=claim.case_id, clear=clear, cause=delivery.stamp.eid)
+
+
+async def _tell(tx: Transaction, deps: Deps, claim: ClaimRow, event: str, shown: Mapping[str, Any]) -> None:
+    """Add to the claim's timeline and to the hospital's feed, which names claims and states and nothing else."""
+    at = rfc3339(deps.clock.now())
+    await store.add_event(tx, claim.claim_id, event, at, shown)
+    item = {
+        "type": event,
+        "claim_id": claim.claim_id,
+        "case_id": claim.case_id,
+        "at": at,
+        "state": shown["state"],
+        "payment_state": shown["payment_state"],
+        "href": f"/sz/v1/claims/{claim.claim_id}",
+    }
+    await deps.feed.append(tx, claim.hospital, item)
+
+
+async def show_claim(tx: Transaction, deps: Deps, claim_id: str, hospital: str) -> dict[str, Any]:
+    """Show a claim of this hospital, with number and decision opened from their boxes."""
+    claim = await store.load_claim(tx, claim_id, hospital)
+    return _shown(claim, await deps.vault.existing(tx, claim.case_id))
+
+
+async def show_claims(
+    tx: Transaction, deps: Deps, hospital: str, after: int, limit: int
+) -> list[tuple[int, dict[str, Any]]]:
+    """List claims of this hospital, oldest first, each with its place in the list and without its decision."""
+    found = await store.list_claims(tx, hospital, after, limit)
+    return [(claim.id, _brief(claim, await deps.vault.existing(tx, claim.case_id))) for claim in found]
+
+
+async def show_timeline(tx: Transaction, claim_id: str, hospital: str) -> list[dict[str, Any]]:
+    claim = await store.load_claim(tx, claim_id, hospital)
+    return await store.list_events(tx, claim.claim_id)
+
+
+def _brief(claim: ClaimRow, secret: CaseSecret) -> dict[str, Any]:
+    summary = read_json_object(secret.unbox(claim.summary, "content"))
+    return {
+        "claim_id": claim.claim_id,
+        "case_id": claim.case_id,
+        "claim_number": summary["claim_number"],
+        "claim_version": claim.claim_version,
+        "state": claim.state,
+        "payment_state": claim.payment_state,
+        "revision": claim.revision,
+        "asked": showing.amount(claim.asked_minor, claim.currency),
+        "total": showing.amount(claim.total_minor, claim.currency),
+        "currency": claim.currency,
+        "allowed_actions": list(claim.allowed_actions),
+        "at": claim.at,
+    }
+
+
+def _shown(claim: ClaimRow, secret: CaseSecret) -> dict[str, Any]:
+    serials = read_json_object(secret.unbox(claim.summary, "content"))["serials"]
+    answer = None if claim.answer is None else read_json_object(secret.unbox(claim.answer, "content"))
+    shown = _brief(claim, secret) | showing.decision(answer, serials)
+    return shown | ({"differences": list(claim.differences)} if claim.differences else {})

@@ -1,0 +1,85 @@
+"""The hospital's API: hand bills in, check them beforehand, see where claims stand and what happened to them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from adapters.sz import actions, projection
+from adapters.sz.actions import Deps
+from gateway.runtime.auth import Caller, require
+from gateway.runtime.database import Transaction
+from gateway.runtime.http import WAIT_S_MAX, etag, read_body, reply
+from gateway.runtime.idempotency import render, require_key
+from gateway.runtime.paging import Cursors
+
+PAGE_MAX = 200
+
+Submitter = Annotated[Caller, Depends(require("claims:submit"))]
+Reader = Annotated[Caller, Depends(require("claims:read"))]
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+
+
+def hospital_routes(deps: Deps) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["claims"])
+    cursors = Cursors(deps.keyring.storage)
+
+    @routes.post("/claims")
+    async def post_claim(caller: Submitter, request: Request) -> Response:
+        """Take a bill in: 202 with a signed receipt once durable, or every fault of the bill at once."""
+        key = require_key(request)
+        raw = await read_body(request, deps.bill_bytes_max)
+        return render(await actions.submit(deps, caller.party, key, raw), deps.keyring)
+
+    @routes.post("/validate")
+    async def post_validate(caller: Submitter, request: Request) -> Response:
+        """Check a bill as `POST /claims` would, keep nothing; tells what was tidied and what would not be sent."""
+        raw = await read_body(request, deps.bill_bytes_max)
+        return reply(200, actions.validate(deps, caller.party, raw))
+
+    @routes.get("/claims")
+    async def get_claims(caller: Reader, after: str | None = None, limit: Limit = 50) -> Response:
+        """List the caller's claims, oldest first, page by page."""
+        scope = f"claims/{caller.party}"
+        position = 0 if after is None else int(cursors.read(scope, after)[0])
+
+        async def query(tx: Transaction) -> Response:
+            found = await projection.show_claims(tx, deps, caller.party, position, limit)
+            last = cursors.write(scope, [found[-1][0] if found else position])
+            more = len(found) == limit
+            headers = {"Link": f'</sz/v1/claims?after={last}&limit={limit}>; rel="next"'} if more else {}
+            return reply(200, {"items": [shown for _, shown in found], "next": last}, headers)
+
+        return await deps.database.read(query)
+
+    @routes.get("/claims/{claim_id}")
+    async def get_claim(caller: Reader, claim_id: str) -> Response:
+        """Return where a claim stands, the insurer's decision with its texts, and what may be done now."""
+
+        async def query(tx: Transaction) -> Response:
+            shown = await projection.show_claim(tx, deps, claim_id, caller.party)
+            return reply(200, shown, {"ETag": etag(shown["revision"])})
+
+        return await deps.database.read(query)
+
+    @routes.get("/claims/{claim_id}/timeline")
+    async def get_timeline(caller: Reader, claim_id: str) -> Response:
+        """Return what happened to a claim, oldest first."""
+
+        async def query(tx: Transaction) -> Response:
+            return reply(200, {"events": await projection.show_timeline(tx, claim_id, caller.party)})
+
+        return await deps.database.read(query)
+
+    @routes.get("/events")
+    async def get_events(
+        caller: Reader,
+        after: str | None = None,
+        limit: Limit = 50,
+        wait: Annotated[float, Query(ge=0, le=WAIT_S_MAX)] = 0,
+    ) -> Response:
+        """Return the caller's events after a cursor: at least once, in order per claim; waits up to `wait` s."""
+        page = await deps.feed.page(caller.party, after, limit=limit, wait_s=wait)
+        return reply(200, {"items": list(page.items), "next": page.next})
+
+    return routes

@@ -1,0 +1,39 @@
+"""How a hospital is shown its claims: the same words in lists, single claims and events. Pure; amounts are decimals."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.protocol.claims import ClaimState
+from gateway.protocol.money import Money
+
+
+def amount(minor: int, currency: str) -> str:
+    return str(Money(minor, currency))
+
+
+def decision(answer: Mapping[str, Any] | None, serials: list[str]) -> dict[str, Any]:
+    """Show an opened answer; `lines` are places in the submitted claim, `serials` the hospital's own names of them."""
+    if answer is None:
+        return {}
+    kind = "returned" if answer["type"] == "returned" else "decision"
+    shown = {name: value for name, value in answer.items() if name != "type"}
+    if "entries" in shown:
+        shown["entries"] = [
+            entry | {"serials": [serials[line] for line in entry["lines"] if line < len(serials)]}
+            for entry in shown["entries"]
+        ]
+    return {kind: shown}
+
+
+def state_event(message: ClaimState) -> dict[str, Any]:
+    """Show one state message of core in the timeline."""
+    shown: dict[str, Any] = {
+        "state": message.state,
+        "payment_state": message.payment_state,
+        "core_revision": message.revision,
+    }
+    if message.reference is not None:
+        shown["reference"] = message.reference
+    if message.amount_minor is not None and message.currency is not None:
+        shown |= {"amount": amount(message.amount_minor, message.currency), "currency": message.currency}
+    return shown

@@ -1,0 +1,142 @@
+"""Queries of the Shenzhen edge. A claim is found by its hospital only: another's is as unknown as one that is not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.dialects import postgresql
+
+from adapters.sz.tables import claims, events
+from gateway.protocol.canonical import compact, read_json, read_json_object
+from gateway.protocol.claims import ClaimState, Rejected
+from gateway.protocol.errors import NotFoundError
+from gateway.runtime.database import Transaction, one, rows
+from gateway.runtime.openings import CaseSecret, Vault
+from gateway.runtime.tables import case_secrets
+
+_TAKE_NUMBER = postgresql.insert(claims).on_conflict_do_nothing(
+    index_elements=["hospital", "claim_token", "claim_version"]
+)
+_ADD_EVENT = insert(events)
+_ADD_SECRET = insert(case_secrets)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRow:
+    """A claim as this edge knows it; boxes are still sealed under the case's secret."""
+
+    claim_id: str
+    case_id: str
+    hospital: str
+    claim_version: int
+    msg_id: str
+    format: str
+    currency: str
+    total_minor: int
+    asked_minor: int
+    state: str
+    payment_state: str
+    core_revision: int
+    revision: int
+    allowed_actions: tuple[str, ...]
+    differences: tuple[str, ...]
+    stamp: bytes
+    kid: str
+    summary: bytes
+    bill: bytes
+    answer: bytes | None
+    at: str
+    id: int
+
+
+async def add_case_secret(tx: Transaction, vault: Vault, secret: CaseSecret) -> None:
+    """Store the secret of a new case; it was minted and used for sealing before this work."""
+    await tx.execute(_ADD_SECRET, {"case_id": secret.case_id, "wrapped": vault.wrap(secret)})
+
+
+async def take_number(tx: Transaction, values: Mapping[str, Any]) -> bool:
+    """Insert a claim; False if its hospital has used the claim number and version before."""
+    taken = await tx.execute(_TAKE_NUMBER, values)
+    return taken.rowcount == 1
+
+
+async def load_by_number(tx: Transaction, hospital: str, token: str, version: int) -> ClaimRow:
+    here = (claims.c.hospital == hospital, claims.c.claim_token == token, claims.c.claim_version == version)
+    return _claim(await one(tx, select(claims).where(*here)))
+
+
+async def load_claim(tx: Transaction, claim_id: str, hospital: str) -> ClaimRow:
+    here = (claims.c.claim_id == claim_id, claims.c.hospital == hospital)
+    return _claim(await one(tx, select(claims).where(*here)))
+
+
+async def load_addressed(tx: Transaction, claim_id: str) -> ClaimRow:
+    """Load a claim that a message of core names, whichever hospital's it is."""
+    return _claim(await one(tx, select(claims).where(claims.c.claim_id == claim_id)))
+
+
+async def load_for_update(tx: Transaction, claim_id: str) -> ClaimRow:
+    """Load and lock a claim that a message of core names."""
+    return _claim(await one(tx, select(claims).where(claims.c.claim_id == claim_id).with_for_update()))
+
+
+async def list_claims(tx: Transaction, hospital: str, after: int, limit: int) -> list[ClaimRow]:
+    """Return claims in the order they were handed in, those after row `after`."""
+    here = (claims.c.hospital == hospital, claims.c.id > after)
+    found = await rows(tx, select(claims).where(*here).order_by(claims.c.id).limit(limit))
+    return [_claim(row) for row in found]
+
+
+async def save_state(tx: Transaction, seen: ClaimRow, message: ClaimState) -> None:
+    values = {
+        "state": message.state,
+        "payment_state": message.payment_state,
+        "core_revision": message.revision,
+        "allowed_actions": _text(message.allowed_actions),
+    }
+    await _save(tx, seen, values)
+
+
+async def save_rejection(tx: Transaction, seen: ClaimRow, message: Rejected) -> None:
+    """Take over what core says of the claim; the rejection of a later message leaves its state as it is."""
+    values = {"allowed_actions": _text(message.allowed_actions)} | ({"state": message.state} if message.state else {})
+    await _save(tx, seen, values)
+
+
+async def save_answer(tx: Transaction, seen: ClaimRow, answer: bytes, differences: Sequence[str]) -> None:
+    await _save(tx, seen, {"answer": answer, "differences": _text(differences)})
+
+
+async def _save(tx: Transaction, seen: ClaimRow, values: Mapping[str, Any]) -> None:
+    here = (claims.c.claim_id == seen.claim_id, claims.c.revision == seen.revision)
+    changed = await tx.execute(update(claims).where(*here).values({**values, "revision": seen.revision + 1}))
+    if changed.rowcount != 1:
+        raise RuntimeError("a locked claim has moved")
+
+
+async def add_event(tx: Transaction, claim_id: str, event: str, at: str, shown: Mapping[str, Any]) -> None:
+    row = {"claim_id": claim_id, "event": event, "at": at, "shown": compact(dict(shown)).decode()}
+    await tx.execute(_ADD_EVENT, row)
+
+
+async def list_events(tx: Transaction, claim_id: str) -> list[dict[str, Any]]:
+    """Return the timeline, oldest first."""
+    found = await rows(tx, select(events).where(events.c.claim_id == claim_id).order_by(events.c.id))
+    return [{"at": row.at, "event": row.event, **read_json_object(row.shown.encode())} for row in found]
+
+
+def _text(words: Sequence[str]) -> str:
+    return compact(list(words)).decode()
+
+
+def _claim(row: Row[Any] | None) -> ClaimRow:
+    if row is None:
+        raise NotFoundError("claim.unknown")
+    found = dict(row._mapping)
+    del found["claim_token"]
+    for name in ("allowed_actions", "differences"):
+        found[name] = tuple(read_json(found[name].encode()))
+    for name in ("stamp", "summary", "bill"):
+        found[name] = bytes(found[name])
+    return ClaimRow(**found)

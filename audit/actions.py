@@ -1,0 +1,73 @@
+"""Use cases of the audit component: take entries, follow a claim, run the rules."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from audit import store
+from audit.leaf import parse_leaf
+from audit.proof import split_entry
+from audit.rules import RULES
+from audit.sequencer import Sequencer
+from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.errors import NotFoundError
+from gateway.protocol.records import record
+from gateway.runtime.database import Database, Transaction
+from gateway.runtime.outbox import Outbox
+
+RULES_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Deps:
+    database: Database
+    outbox: Outbox
+    clock: Clock
+    sequencer: Sequencer
+
+
+async def follow_claim(tx: Transaction, cref: str) -> dict[str, Any]:
+    """Return every event of a claim with its index; `audit.verify` proves what this only says."""
+    found = await store.list_of_claim(tx, cref)
+    if not found:
+        raise NotFoundError("claim.unknown")
+    events = [
+        {
+            "log": row.log,
+            "index": row.idx,
+            "eid": row.eid,
+            "src": row.src,
+            "sq": row.sq,
+            "typ": row.typ,
+            "clr": parse_leaf(split_entry(bytes(row.entry))[0]).body.get("clr", {}),
+        }
+        for row in found
+    ]
+    return {"cref": cref, "events": events}
+
+
+async def run_rules(deps: Deps) -> None:
+    """Look at every claim that changed since the last round; a finding is noted, and logged, once."""
+    log = deps.sequencer.origin
+    after = await deps.database.read(partial(store.load_rule_progress, log=log))
+    last, claims = await deps.database.read(partial(store.list_claims_after, log=log, after=after, limit=RULES_BATCH))
+    if last == after:
+        return
+
+    async def work(tx: Transaction) -> None:
+        for cref in claims:
+            await _judge(tx, deps, cref)
+        await store.save_rule_progress(tx, log, last)
+
+    await deps.database.write(work, key=log)
+
+
+async def _judge(tx: Transaction, deps: Deps, cref: str) -> None:
+    events = [parse_leaf(split_entry(bytes(row.entry))[0]) for row in await store.list_of_claim(tx, cref)]
+    now = deps.clock.now()
+    for rule in RULES.values():
+        for finding in rule.findings(events):
+            if await store.add_exception(tx, rule.name, finding.subject, finding.eid, rfc3339(now)):
+                clear = {"rule": rule.name, "subject": finding.subject}
+                made = record("exception.found", at=now, case_id=cref, clear=clear, cause=finding.eid)
+                await deps.outbox.add(tx, made)

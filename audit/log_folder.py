@@ -1,0 +1,73 @@
+"""The log's files on disk: written so that what a checkpoint names is durable before the checkpoint is (LOG-1).
+
+Each file: temporary name, write, fsync, rename; then every touched folder is fsynced once. A path's bytes are
+determined by the entries, so writing one again after a crash writes the same; other bytes stop the sequencer.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+CHECKPOINT = "checkpoint"
+
+
+class LogFolderError(Exception):
+    """A file of the log already has other bytes: somebody else wrote here, or a disk lies. Nothing is signed."""
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write tiles and bundles durably; an existing file must have the same bytes."""
+    touched = set()
+    for name, content in files.items():
+        path = folder / name
+        if path.exists():
+            if path.read_bytes() != content:
+                raise LogFolderError(f"{name} has other bytes")
+            continue
+        touched |= _make_parents(folder, path.parent)
+        _replace(path, content)
+        touched.add(path.parent)
+    for parent in touched:
+        _sync_folder(parent)
+
+
+def write_checkpoint(folder: Path, note: bytes) -> None:
+    """Publish: the one file that is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / CHECKPOINT, note)
+    _sync_folder(folder)
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    """Read a file of the log; `FileNotFoundError` where there is none."""
+    return (folder / name).read_bytes()
+
+
+def _make_parents(folder: Path, parent: Path) -> set[Path]:
+    made = set()
+    while not parent.is_dir():
+        made.add(parent)
+        made.add(parent.parent)
+        if parent == folder:
+            break
+        parent = parent.parent
+    for path in sorted(made, key=lambda path: len(path.parts)):
+        path.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(path.name + ".tmp")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,137 @@
+"""The auditor's API, the log as static files (C2SP tlog-tiles), and a witness's two calls."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import PlainTextResponse, Response
+
+from audit import actions, store, witness
+from audit.actions import Deps
+from audit.log_folder import CHECKPOINT, read_file
+from audit.merkle import VerificationError
+from audit.tiles import parse_path
+from gateway.protocol.canonical import sha256_hex
+from gateway.protocol.errors import NotFoundError
+from gateway.runtime.auth import Caller, require
+from gateway.runtime.database import Transaction
+from gateway.runtime.http import read_body, reply
+
+Auditor = Annotated[Caller, Depends(require("audit:read"))]
+SUBMISSION_BYTES_MAX = 64 * 1024
+
+
+def audit_routes(deps: Deps) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["audit"])
+
+    @routes.get("/claims/{cref}")
+    async def get_events(cref: str, _: Auditor) -> Response:
+        """Return every event of a claim (by its case id) in log order, with the index to prove it by."""
+
+        async def query(tx: Transaction) -> Response:
+            return reply(200, await actions.follow_claim(tx, cref))
+
+        return await deps.database.read(query)
+
+    @routes.get("/exceptions")
+    async def get_exceptions(_: Auditor) -> Response:
+        """Return what the rules found."""
+        found = await deps.database.read(store.list_exceptions)
+        return reply(200, {"exceptions": [dict(row._mapping) for row in found]})
+
+    @routes.get("/logs")
+    async def get_logs(_: Auditor) -> Response:
+        """Return each log's signed size, and whether witnesses have cosigned it."""
+
+        async def query(tx: Transaction) -> Response:
+            head = await store.load_head(tx, deps.sequencer.origin)
+            shown = {"origin": deps.sequencer.origin, "vkey": str(deps.sequencer.signer.vkey)}
+            if head is not None:
+                shown |= {"size": str(head.size), "cosigned": "yes" if head.published else "awaiting witnesses"}
+            return reply(200, {"logs": [shown], "fork": deps.sequencer.fork})
+
+        return await deps.database.read(query)
+
+    return routes
+
+
+def log_routes(folder: Path, vkeys: dict[str, str]) -> APIRouter:
+    """Serve `/<year>/checkpoint`, `/<year>/tile/…`, `/<year>/vkey`; what is missing is exactly 404."""
+    routes = APIRouter(tags=["log"])
+
+    @routes.get("/")
+    async def get_years() -> Response:
+        """List the years; one log a year."""
+        return reply(200, {"logs": [{"year": year, "vkey": vkey} for year, vkey in sorted(vkeys.items())]})
+
+    @routes.get("/{year}/vkey")
+    async def get_vkey(year: str) -> Response:
+        """Return the log's note verifier key, one line."""
+        if year not in vkeys:
+            raise NotFoundError("log.unknown")
+        return PlainTextResponse(vkeys[year] + "\n", headers=_headers("no-cache"))
+
+    @routes.get("/{year}/checkpoint")
+    async def get_checkpoint(year: str) -> Response:
+        """Return the newest cosigned checkpoint, a signed note."""
+        raw = _read(folder, year, CHECKPOINT, vkeys)
+        return PlainTextResponse(raw.decode(), headers=_headers("no-cache"))
+
+    @routes.get("/{year}/tile/{path:path}")
+    async def get_tile(year: str, path: str) -> Response:
+        """Return a hash tile or an entry bundle; its bytes never change."""
+        try:
+            tile = parse_path(f"tile/{path}")
+        except VerificationError:
+            raise NotFoundError("log.no-such-file") from None
+        raw = _read(folder, year, tile.path, vkeys)
+        headers = _headers("public, max-age=31536000, immutable")
+        return Response(raw, media_type="application/octet-stream", headers=headers)
+
+    return routes
+
+
+def _headers(cache: str) -> dict[str, str]:
+    return {"Cache-Control": cache, "Access-Control-Allow-Origin": "*"}
+
+
+def _read(folder: Path, year: str, name: str, vkeys: dict[str, str]) -> bytes:
+    if year not in vkeys:
+        raise NotFoundError("log.unknown")
+    try:
+        return read_file(folder / year, name)
+    except FileNotFoundError:
+        raise NotFoundError("log.no-such-file") from None
+
+
+def witness_routes(deps: witness.Deps) -> APIRouter:
+    routes = APIRouter(tags=["witness"])
+
+    @routes.post("/add-checkpoint")
+    async def post_checkpoint(request: Request) -> Response:
+        """Cosign a checkpoint that is consistent with the last one cosigned (C2SP tlog-witness)."""
+        raw = await read_body(request, SUBMISSION_BYTES_MAX, media_type="text/plain")
+        try:
+            return PlainTextResponse((await witness.add_checkpoint(deps, raw)).decode())
+        except witness.WitnessRefusalError as refusal:
+            if refusal.size is None:
+                return Response(status_code=refusal.status)
+            return Response(f"{refusal.size}\n", refusal.status, media_type="text/x.tlog.size")
+
+    @routes.get("/vkey")
+    async def get_vkey() -> Response:
+        """Return this witness's cosigning key, one line."""
+        return PlainTextResponse(f"{deps.signer.vkey}\n")
+
+    @routes.get("/{origin_sha256}/checkpoint")
+    async def get_cosigned(origin_sha256: str) -> Response:
+        """Return the newest checkpoint cosigned for a log, named by the SHA-256 of its origin."""
+        for key in deps.logs:
+            if sha256_hex(key.name.encode()) == origin_sha256:
+                found = await deps.database.read(partial(store.load_witnessed, origin=key.name))
+                if found is not None:
+                    return PlainTextResponse(bytes(found.note).decode())
+        raise NotFoundError("log.unknown")
+
+    return routes

@@ -1,0 +1,182 @@
+"""The sequencer: takes signed entries in, gives them dense indexes, writes tiles, signs, collects cosignatures.
+
+Write by write, and what if we die: (1) indexes are durable: nothing else is needed to go on. (2) tiles and bundles are
+written and synced: written again, the same bytes. (3) the head is signed and swapped in the database: the same head is
+signed again. (4) witnesses cosign: they are asked again. (5) the checkpoint is replaced: it is replaced again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from audit import store
+from audit.checkpoint import Checkpoint, Policy, open_checkpoint, sign_checkpoint
+from audit.cosigning import Ask, collect
+from audit.leaf import Leaf, parse_leaf
+from audit.log_folder import read_file, write_checkpoint, write_files
+from audit.merkle import VerificationError
+from audit.note import Signer, VerifierKey, parse_note
+from audit.proof import open_entry
+from audit.store import Head
+from audit.tiles import RightEdge, TileReader
+from gateway.protocol.clock import Clock, rfc3339
+from gateway.runtime import failpoints
+from gateway.runtime.bus import Fetched
+from gateway.runtime.database import Database, Transaction
+from gateway.runtime.inbox import put_in_quarantine
+
+BATCH_MAX = 2048
+IDLE_S = 1.0
+INTERVAL_S = 0.2
+REFRESH_S = 600.0
+"""An idle log's head is cosigned again this often, so that it does not look stale."""
+
+log = structlog.get_logger("sequencer")
+
+
+class ForkError(Exception):
+    """Two sequencers, a restored backup or other bytes on disk: this one stops and signs nothing more."""
+
+
+@dataclass
+class Sequencer:
+    """One log: `origin` is its name and its checkpoints' first line. `wake` is set when entries were added."""
+
+    database: Database
+    clock: Clock
+    origin: str
+    folder: Path
+    signer: Signer
+    policy: Policy
+    ask: Ask
+    source_keys: Callable[[], Sequence[VerifierKey]]
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    fork: str | None = None
+
+    async def take(self, fetched: Sequence[Fetched]) -> None:
+        """Verify entries by their source's key and give them indexes, all in one commit; duplicates fall here."""
+        keys = self.source_keys()
+        good: list[tuple[Leaf, bytes]] = []
+        bad: list[tuple[Fetched, str]] = []
+        for one in fetched:
+            try:
+                good.append((self._open(one, keys), one.value))
+            except VerificationError as error:
+                bad.append((one, type(error).__name__))
+        await self.database.write(partial(self._index, good=good, bad=bad), key=self.origin)
+        self.wake.set()
+
+    def _open(self, fetched: Fetched, keys: Sequence[VerifierKey]) -> Leaf:
+        body, name = open_entry(fetched.value, keys)
+        leaf = parse_leaf(body)
+        if not name == leaf.src == fetched.key:
+            raise VerificationError("the entry is not by the source it names")
+        return leaf
+
+    async def _index(
+        self, tx: Transaction, good: Sequence[tuple[Leaf, bytes]], bad: Sequence[tuple[Fetched, str]]
+    ) -> None:
+        for fetched, code in bad:
+            await put_in_quarantine(tx, "audit.log", fetched, code, self.clock.now())
+        known = await store.list_known(tx, [leaf.eid for leaf, _ in good])
+        numbers: dict[str, int] = {}
+        fresh: list[tuple[Leaf, bytes]] = []
+        for leaf, raw in good:
+            if leaf.eid in known:
+                if known[leaf.eid] != raw:
+                    raise ForkError(f"event {leaf.eid} came with other bytes")
+                continue
+            if leaf.src not in numbers:
+                numbers[leaf.src] = await store.last_number(tx, leaf.src)
+            if leaf.sq != numbers[leaf.src] + 1:
+                raise ForkError(f"source {leaf.src} skipped from {numbers[leaf.src]} to {leaf.sq}")
+            numbers[leaf.src] = leaf.sq
+            known[leaf.eid] = raw
+            fresh.append((leaf, raw))
+        if fresh:
+            await store.add_entries(tx, self.origin, await store.next_index(tx, self.origin), fresh)
+
+    async def run(self) -> None:
+        """Grow and publish until cancelled; a fork stops it for good, everything else is waited out."""
+        await self.recover()
+        refreshed = 0.0
+        while self.fork is None:
+            try:
+                grown = await self.step()
+                now = asyncio.get_running_loop().time()
+                if grown or now - refreshed > REFRESH_S:
+                    await self.publish()
+                    refreshed = now
+            except ForkError as error:
+                self.fork = str(error)
+                log.error("sequencer.fork")
+            except Exception as error:  # noqa: BLE001 disk, database or witnesses are away: try again
+                log.warning("sequencer.waiting", error=type(error).__name__)
+                await asyncio.sleep(IDLE_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.wake.wait(), IDLE_S)
+            self.wake.clear()
+            await asyncio.sleep(INTERVAL_S)
+
+    async def recover(self) -> None:
+        """Compare the signed head with what is published; a published head that we never signed is a fork."""
+        head = await self.database.read(partial(store.load_head, log=self.origin))
+        try:
+            public = open_checkpoint(read_file(self.folder, "checkpoint"), [self.signer.vkey]).checkpoint
+        except FileNotFoundError:
+            return
+        if head is None or public.size > head.size or (public.size == head.size and public.root != head.root):
+            self.fork = "the published checkpoint is ahead of the signed head: an old database was restored"
+            raise ForkError(self.fork)
+
+    async def step(self) -> bool:
+        """Write tiles for new entries, read the edge back, sign and swap the head; True if the tree grew."""
+        head = await self.database.read(partial(store.load_head, log=self.origin))
+        size = head.size if head else 0
+        added = await self.database.read(partial(store.list_entries, log=self.origin, start=size, limit=BATCH_MAX))
+        if head is not None and not added:
+            return False
+        edge, files = RightEdge.load(self._reader(size)).append(added)
+        await asyncio.to_thread(write_files, self.folder, files)
+        failpoints.reach("audit.after_tiles")
+        read_back = RightEdge.load(self._reader(edge.size))
+        if read_back.root() != edge.root():
+            raise ForkError("the tiles read back give another root")
+        note = sign_checkpoint(Checkpoint(self.origin, edge.size, edge.root()), [self.signer])
+        new = Head(edge.size, edge.root(), bytes(note), None)
+        at = rfc3339(self.clock.now())
+        swap = partial(store.swap_head, log=self.origin, seen=head, new=new, at=at)
+        if not await self.database.write(swap, key=self.origin):
+            raise ForkError("another sequencer moved the head")
+        failpoints.reach("audit.after_sign")
+        return True
+
+    async def publish(self) -> bool:
+        """Collect cosignatures and, once the policy is met, replace the public checkpoint; False while it is not."""
+        head = await self.database.read(partial(store.load_head, log=self.origin))
+        if head is None:
+            return False
+        note = parse_note(head.note)
+        checkpoint = Checkpoint(self.origin, head.size, head.root)
+        parties = self.policy.witnesses.values()
+        reader = self._reader(head.size)
+        asked = (collect(self.ask, party, checkpoint, head.note, reader) for party in parties)
+        cosigned = {key: line for found in await asyncio.gather(*asked) for key, line in found.items()}
+        if not self.policy.is_met_by(cosigned.keys()):
+            log.warning("sequencer.awaiting-witnesses", count=len(cosigned))
+            return False
+        published = bytes(note.plus(cosigned.values()))
+        await asyncio.to_thread(write_checkpoint, self.folder, published)
+        failpoints.reach("audit.after_publish")
+        at = rfc3339(self.clock.now())
+        done = partial(store.note_published, log=self.origin, size=head.size, published=published, at=at)
+        await self.database.write(done, key=self.origin)
+        return True
+
+    def _reader(self, size: int) -> TileReader:
+        return TileReader(size, partial(read_file, self.folder))

@@ -1,0 +1,136 @@
+"""Queries of the audit component and of a witness."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.dialects import postgresql
+
+from audit.leaf import Leaf
+from audit.tables import entries, exceptions, heads, rule_progress
+from audit.witness_tables import witnessed
+from gateway.runtime.database import Transaction, one, rows
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A signed head: `published` is the note with cosignatures as last served, if any."""
+
+    size: int
+    root: bytes
+    note: bytes
+    published: bytes | None
+
+
+async def next_index(tx: Transaction, log: str) -> int:
+    """Return how many entries a log has; the caller's work is the only one that adds (one consumer)."""
+    found = await one(tx, select(func.count()).select_from(entries).where(entries.c.log == log))
+    return int(found[0]) if found else 0
+
+
+async def list_known(tx: Transaction, eids: Sequence[str]) -> dict[str, bytes]:
+    found = await rows(tx, select(entries.c.eid, entries.c.entry).where(entries.c.eid.in_(eids)))
+    return {row.eid: bytes(row.entry) for row in found}
+
+
+async def last_number(tx: Transaction, src: str) -> int:
+    found = await one(tx, select(func.coalesce(func.max(entries.c.sq), 0)).where(entries.c.src == src))
+    return int(found[0]) if found else 0
+
+
+async def add_entries(tx: Transaction, log: str, first: int, added: Sequence[tuple[Leaf, bytes]]) -> None:
+    values = [
+        {
+            "log": log,
+            "idx": first + at,
+            "eid": leaf.eid,
+            "src": leaf.src,
+            "sq": leaf.sq,
+            "typ": leaf.typ,
+            "cref": leaf.cref,
+            "entry": raw,
+        }
+        for at, (leaf, raw) in enumerate(added)
+    ]
+    await tx.execute(insert(entries), values)
+
+
+async def list_entries(tx: Transaction, log: str, start: int, limit: int) -> list[bytes]:
+    here = (entries.c.log == log, entries.c.idx >= start)
+    found = await rows(tx, select(entries.c.entry).where(*here).order_by(entries.c.idx).limit(limit))
+    return [bytes(row.entry) for row in found]
+
+
+async def list_of_claim(tx: Transaction, cref: str) -> Sequence[Row[Any]]:
+    here = select(entries).where(entries.c.cref == cref)
+    return await rows(tx, here.order_by(entries.c.log, entries.c.idx))
+
+
+async def list_claims_after(tx: Transaction, log: str, after: int, limit: int) -> tuple[int, list[str]]:
+    """Return how far the rules have now looked, and the claims that changed since `after`."""
+    here = (entries.c.log == log, entries.c.idx > after)
+    found = await rows(tx, select(entries.c.idx, entries.c.cref).where(*here).order_by(entries.c.idx).limit(limit))
+    last = found[-1].idx if found else after
+    return last, sorted({row.cref for row in found if row.cref})
+
+
+async def load_head(tx: Transaction, log: str) -> Head | None:
+    found = await one(tx, select(heads).where(heads.c.log == log))
+    if found is None:
+        return None
+    published = None if found.published is None else bytes(found.published)
+    return Head(found.size, bytes(found.root), bytes(found.note), published)
+
+
+async def swap_head(tx: Transaction, log: str, *, seen: Head | None, new: Head, at: str) -> bool:
+    """Compare and swap the signed head; False if another sequencer was faster."""
+    row = {"size": new.size, "root": new.root, "note": new.note, "at": at}
+    if seen is None:
+        statement = postgresql.insert(heads).on_conflict_do_nothing()
+        return (await tx.execute(statement, row | {"log": log})).rowcount == 1
+    here = (heads.c.log == log, heads.c.size == seen.size, heads.c.root == seen.root)
+    return (await tx.execute(update(heads).where(*here).values(row))).rowcount == 1
+
+
+async def note_published(tx: Transaction, log: str, size: int, published: bytes, at: str) -> None:
+    here = (heads.c.log == log, heads.c.size == size)
+    await tx.execute(update(heads).where(*here).values(published=published, at=at))
+
+
+async def list_logs(tx: Transaction) -> list[str]:
+    return [row.log for row in await rows(tx, select(heads.c.log).order_by(heads.c.log))]
+
+
+async def load_rule_progress(tx: Transaction, log: str) -> int:
+    found = await one(tx, select(rule_progress.c.idx).where(rule_progress.c.log == log))
+    return -1 if found is None else int(found.idx)
+
+
+async def save_rule_progress(tx: Transaction, log: str, idx: int) -> None:
+    statement = postgresql.insert(rule_progress)
+    moved = statement.on_conflict_do_update(index_elements=["log"], set_={"idx": statement.excluded.idx})
+    await tx.execute(moved, {"log": log, "idx": idx})
+
+
+async def add_exception(tx: Transaction, rule: str, subject: str, eid: str, at: str) -> bool:
+    """Note a finding once; False if it is known."""
+    row = {"rule": rule, "subject": subject, "eid": eid, "state": "open", "at": at}
+    return (await tx.execute(postgresql.insert(exceptions).on_conflict_do_nothing(), row)).rowcount == 1
+
+
+async def list_exceptions(tx: Transaction) -> Sequence[Row[Any]]:
+    return await rows(tx, select(exceptions).order_by(exceptions.c.at, exceptions.c.rule, exceptions.c.subject))
+
+
+async def load_witnessed(tx: Transaction, origin: str) -> Row[Any] | None:
+    return await one(tx, select(witnessed).where(witnessed.c.origin == origin).with_for_update())
+
+
+async def save_witnessed(tx: Transaction, origin: str, size: int, root: bytes, note: bytes) -> None:
+    statement = postgresql.insert(witnessed)
+    changed = {"size": statement.excluded.size, "root": statement.excluded.root, "note": statement.excluded.note}
+    moved = statement.on_conflict_do_update(
+        index_elements=["origin"], set_=changed | {"revision": witnessed.c.revision + 1}
+    )
+    await tx.execute(moved, {"origin": origin, "size": size, "root": root, "note": note, "revision": 1})

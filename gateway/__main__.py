@@ -1,0 +1,124 @@
+"""The command `gateway`: run a role, make a sandbox, show the walk, verify the log.
+
+Thin: one function a verb, each imports what it needs. `gateway audit …` goes to the verifier before anything heavy is
+imported, since an auditor's machine may have nothing but Python and `cryptography`.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+DEFAULT_PORT = 8080
+
+
+def main() -> int:
+    """Run the command; exit codes: 0 fine, 1 failed, 2 usage, 3 verification failed, 4 inconclusive."""
+    if sys.argv[1:2] == ["audit"]:
+        from audit.verify import main as verify
+
+        words = sys.argv[2:]
+        return verify(words[1:] if words[:1] == ["verify"] else words)
+    return int(_cli()(standalone_mode=True) or 0)
+
+
+def _cli() -> Any:
+    import click
+
+    @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+    def gateway() -> None:
+        r"""Claims from Shenzhen hospitals to Hong Kong insurers, answers and money back, and a log to verify.
+
+        \b
+        gateway sandbox init --data DIR      make a trial: keys, trust, registry, profiles, sample bills
+        gateway run all --data DIR           serve all six roles on one port
+        gateway run --role-folder DIR/roles/sz   serve one role
+        gateway demo --data DIR              walk one claim through a sandbox, by public HTTP only
+        gateway audit verify …               verify the signed log off line (see its --help)
+        """
+
+    @gateway.command("run")
+    @click.argument("role", required=False, default="all")
+    @click.option("--data", type=click.Path(path_type=Path), help="Data folder of role `all`.")
+    @click.option("--role-folder", type=click.Path(path_type=Path), help="Folder of the one role to serve.")
+    @click.option("--port", type=int, default=DEFAULT_PORT, show_default=True)
+    @click.option("--host", default="127.0.0.1", show_default=True)
+    def run(role: str, data: Path | None, role_folder: Path | None, port: int, host: str) -> None:
+        """Serve ROLE (sz, core, hk, insurer, audit, witness), or `all` of them over one data folder."""
+        if role == "all" and data is None and role_folder is None:
+            raise click.UsageError("role `all` needs --data DIR")
+        from gateway.runtime.settings import SettingsError
+
+        try:
+            asyncio.run(_serve(role, data, role_folder, host, port))
+        except (SettingsError, FileNotFoundError) as error:
+            raise click.ClickException(str(error)) from None
+
+    @gateway.group("sandbox")
+    def sandbox() -> None:
+        """Trials with synthetic parties."""
+
+    @sandbox.command("init")
+    @click.option("--data", type=click.Path(path_type=Path), required=True)
+    @click.option("--port", type=int, default=DEFAULT_PORT, show_default=True)
+    def sandbox_init(data: Path, port: int) -> None:
+        """Write keys, trust, registry release 1, profiles and sample bills into a new folder."""
+        from gateway.protocol.clock import SystemClock
+        from gateway.sandbox.folders import init
+
+        try:
+            init(data, base_url=f"http://127.0.0.1:{port}", clock=SystemClock())
+        except FileExistsError:
+            raise click.ClickException(f"{data} already holds a sandbox") from None
+        click.echo(f"sandbox written to {data}: profiles in {data}/profiles, bills in {data}/bills", err=True)
+
+    @gateway.command("demo")
+    @click.option("--data", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
+    @click.option("--port", type=int, default=0, help="Port to serve on; 0 takes a free one.")
+    def demo(data: Path, port: int) -> None:
+        """Make a sandbox, serve it, and walk a claim from the hospital's bill to the proven log."""
+        from gateway.sandbox.demo import run_demo
+
+        sys.exit(run_demo(data, port))
+
+    return gateway
+
+
+async def _serve(role: str, data: Path | None, role_folder: Path | None, host: str, port: int) -> None:
+    """Open, listen, start the work; on SIGTERM or ctrl-C stop listening, drain, close."""
+    import uvicorn
+
+    from gateway import roles
+    from gateway.protocol.clock import SystemClock
+    from gateway.runtime.observability import configure_logging
+    from gateway.runtime.settings import lock_folder
+
+    clock = SystemClock()
+    configure_logging("info", clock)
+    folder = role_folder or (data if data is not None and role == "all" else (data or Path()) / "roles" / role)
+    lock = lock_folder(folder)
+    if role_folder is None and role == "all":
+        gateway = await roles.open_all(folder, clock, extra_apps=_sandbox_apps(folder, host, port, clock))
+    else:
+        gateway = await roles.open_one(folder, clock)
+    config = uvicorn.Config(gateway.app, host=host, port=port, log_config=None, access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    async with roles.running(gateway):
+        print(f"serving {folder} on http://{host}:{port}", file=sys.stderr)
+        await server.serve()
+    lock.release()
+
+
+def _sandbox_apps(folder: Path, host: str, port: int, clock: Any) -> dict[str, Any]:
+    """Mount the simulated bank where the data folder is a sandbox, and point its profiles at this port."""
+    if not (folder / "sandbox.json").is_file():
+        return {}
+    from gateway.sandbox.bank import create_bank
+    from gateway.sandbox.folders import rebase
+
+    rebase(folder, f"http://{host}:{port}")
+    return {"/bank": create_bank(folder / "bank", clock)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

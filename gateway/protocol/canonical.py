@@ -1,0 +1,158 @@
+"""Bytes in and bytes out: the guarded JSON reader, RFC 8785 canonical bytes, hashes and base64url.
+
+`read_json` is the one reader of outside JSON. It refuses what lenient readers let pass: duplicate keys, NaN and
+Infinity, invalid UTF-8, nesting over 64, sizes over the caller's limit and, unless asked for decimals, any number
+that is no integer. It raises `MalformedInputError` or `TooLargeError` and nothing else.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import rfc8785
+
+from gateway.protocol.errors import MalformedInputError, TooLargeError
+
+BODY_BYTES_MAX = 1 << 20
+DEPTH_MAX = 64
+
+_HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def read_json(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False) -> Any:
+    """Read one JSON text. `decimals` reads numbers with a point as `Decimal`, lexically; else they are refused."""
+    if len(raw) > bytes_max:
+        raise TooLargeError("json.too-large")
+    try:
+        text = raw.decode("utf-8")
+        value = json.loads(  # noqa: TID251 the guarded reader itself
+            text,
+            object_pairs_hook=_object_without_twins,
+            parse_constant=_refuse_constant,
+            parse_float=_read_decimal if decimals else _refuse_float,
+            parse_int=_read_int,
+        )
+    except MalformedInputError:
+        raise
+    except UnicodeDecodeError:
+        raise MalformedInputError("json.not-utf8") from None
+    except RecursionError:
+        raise MalformedInputError("json.too-deep") from None
+    except ValueError:
+        raise MalformedInputError("json.malformed") from None
+    _check_depth(value)
+    if "\\u" in text and _HALF_A_CHARACTER.search(text) and not _encodable(value):
+        raise MalformedInputError("json.lone-surrogate")
+    return value
+
+
+def read_json_object(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False) -> dict[str, Any]:
+    """Read one JSON object; any other JSON value is `json.not-an-object`."""
+    value = read_json(raw, bytes_max=bytes_max, decimals=decimals)
+    if not isinstance(value, dict):
+        raise MalformedInputError("json.not-an-object")
+    return value
+
+
+def _object_without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise MalformedInputError("json.duplicate-key")
+    return found
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise MalformedInputError("json.not-a-number")
+
+
+def _refuse_float(_: str) -> NoReturn:
+    raise MalformedInputError("json.float-refused")
+
+
+def _read_decimal(text: str) -> Decimal:
+    if "e" in text or "E" in text:
+        raise MalformedInputError("json.exponent-refused")
+    return Decimal(text)
+
+
+def _read_int(text: str) -> int:
+    if len(text) > 20:
+        raise MalformedInputError("json.number-too-long")
+    return int(text)
+
+
+def _encodable(value: Any) -> bool:
+    """Tell whether every string in `value` can be written again: a lone surrogate escape cannot."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()  # noqa: TID251 only tried, never sent
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_depth(value: Any) -> None:
+    level: list[Any] = [value]
+    for _ in range(DEPTH_MAX + 1):
+        level = [
+            child
+            for node in level
+            if isinstance(node, (dict, list))
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return
+    raise MalformedInputError("json.too-deep")
+
+
+def canonical(value: Any) -> bytes:
+    """Serialise by RFC 8785 (JCS): leaf bodies, commitments, batch hashes and registry releases."""
+    return rfc8785.dumps(value)
+
+
+def compact(value: Any) -> bytes:
+    """Serialise once, compactly, for bytes that are signed and sent as they are."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()  # noqa: TID251 serialised once
+
+
+def pretty(value: Any) -> str:
+    """Write JSON for people: indented, Chinese readable."""
+    return json.dumps(value, ensure_ascii=False, indent=2)  # noqa: TID251 for people only
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def sha256_hex(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def b64url(data: bytes) -> str:
+    """Encode base64url without padding (RFC 7515 section 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def parse_b64url(text: str) -> bytes:
+    """Decode base64url without padding; `MalformedInputError` for anything else."""
+    data = _decode(lambda: base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    if b64url(data) != text:  # padding, the other alphabet or stray last bits: one value, one spelling
+        raise MalformedInputError("base64.malformed")
+    return data
+
+
+def parse_b64(text: str) -> bytes:
+    """Decode standard base64 with padding; `MalformedInputError` for anything else."""
+    return _decode(lambda: base64.b64decode(text, validate=True))
+
+
+def _decode(decode: Callable[[], bytes]) -> bytes:
+    try:
+        return decode()
+    except (binascii.Error, ValueError):
+        raise MalformedInputError("base64.malformed") from None

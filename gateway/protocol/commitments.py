@@ -1,0 +1,59 @@
+"""How a role authors an entry of the signed log: commitments, canonical body, and its own signature line.
+
+The verifier's half is written independently in `audit/proof.py`; a test holds the two together.
+"""
+
+import base64
+import hmac
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from gateway.protocol.canonical import canonical, parse_b64url
+from gateway.protocol.jose import PrivateKey, PublicKey
+
+LEAF_DOMAIN = b"szhk-leaf/1\n"
+
+
+def field_key(secret: bytes, eid: str, name: str) -> bytes:
+    """Derive the key whose disclosure opens one field of one entry: HKDF-SHA256, info `szhk/1|eid|field`."""
+    return HKDF(SHA256(), 32, None, f"szhk/1|{eid}|{name}".encode()).derive(secret)
+
+
+def commitment(secret: bytes, eid: str, name: str, value: Any) -> str:
+    """HMAC-SHA256 over `szhk-commit/1` NUL eid NUL field NUL RFC 8785(value), base64."""
+    message = b"\0".join((b"szhk-commit/1", eid.encode(), name.encode(), canonical(value)))
+    return base64.b64encode(hmac.digest(field_key(secret, eid, name), message, "sha256")).decode()
+
+
+def commitments(secret: bytes, eid: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    return {name: commitment(secret, eid, name, value) for name, value in facts.items()}
+
+
+def note_key_id(name: str, public: bytes, kind: bytes = b"\x01") -> bytes:
+    """Four bytes of SHA-256(name LF kind public key), as in C2SP signed-note."""
+    return sha256(name.encode() + b"\n" + kind + public).digest()[:4]
+
+
+def entry(body: Mapping[str, Any], source: str, key: PrivateKey) -> bytes:
+    """Serialise and sign a leaf: canonical body, LF, `— source base64(key id ‖ signature)`, LF."""
+    raw = canonical(body)
+    jwk = key.jwk.as_dict(private=True)
+    public = parse_b64url(str(jwk["x"]))
+    signature = Ed25519PrivateKey.from_private_bytes(parse_b64url(str(jwk["d"]))).sign(LEAF_DOMAIN + raw + b"\n")
+    line = base64.b64encode(note_key_id(source, public) + signature).decode()
+    return raw + f"\n— {source} {line}\n".encode()
+
+
+def verifier_key(name: str, key: PublicKey, kind: bytes = b"\x01") -> str:
+    """Write a note verifier key: `name+hash+base64(kind ‖ key)`; kind 0x01 signs notes, 0x04 cosigns them.
+
+    A source's name is its `src`, a log's its origin, a witness's its own.
+    """
+    public = parse_b64url(key.x)
+    packed = base64.b64encode(kind + public).decode()
+    return f"{name}+{note_key_id(name, public, kind).hex()}+{packed}"

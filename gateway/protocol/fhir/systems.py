@@ -1,0 +1,51 @@
+"""The names of identifier systems, code systems and extensions that both ends of a dossier must agree on.
+
+What HL7 or a country has named keeps that name; the rest stands under `urn:szhk:`.
+"""
+
+from collections.abc import Iterable
+
+from gateway.protocol.errors import MalformedInputError
+from gateway.protocol.fhir.elements import Identifier
+from gateway.protocol.identifiers import SCHEMES
+
+CLAIM_TYPE = "http://terminology.hl7.org/CodeSystem/claim-type"
+CLAIM_INFORMATION = "http://terminology.hl7.org/CodeSystem/claiminformationcategory"
+PROCESS_PRIORITY = "http://terminology.hl7.org/CodeSystem/processpriority"
+PAYEE_TYPE = "http://terminology.hl7.org/CodeSystem/payeetype"
+ADJUDICATION = "http://terminology.hl7.org/CodeSystem/adjudication"
+CONSENT_SCOPE = "http://terminology.hl7.org/CodeSystem/consentscope"
+
+CHARGE_CATEGORY = "urn:szhk:code:charge-category"
+"""The 14 national charge categories, `gateway.protocol.charges`."""
+
+REASON = "urn:szhk:code:reason"
+"""The gateway's codes G001 to G027, `gateway.protocol.reasons`."""
+
+NHSA_ITEM = "urn:szhk:code:nhsa-item"
+HOSPITAL_ITEM = "urn:szhk:code:hospital-item"
+ICD10_CN = "urn:szhk:code:icd10-cn-nhsa"
+ICD9CM3_CN = "urn:szhk:code:icd9cm3-cn-nhsa"
+
+PROGRAMME = "urn:szhk:extension:programme"
+"""Evidence of the drug and device connect on a line: an extension of extensions."""
+
+ATTACHMENT_SHA256 = "urn:szhk:extension:attachment-sha256"
+ATTACHMENT_KEY = "urn:szhk:extension:attachment-key"
+
+
+def identifier_of(scheme: str, text: str) -> Identifier:
+    """Check `text` by its scheme and write it in normal form under `urn:szhk:id:<scheme>`."""
+    return Identifier(system=_system(scheme), value=SCHEMES[scheme](text))
+
+
+def find_identifier(scheme: str, identifiers: Iterable[Identifier]) -> str | None:
+    """Return the identifier of `scheme` in normal form, checked again; none is None, two are refused."""
+    found = [one.value for one in identifiers if one.system == _system(scheme) and one.value is not None]
+    if len(found) > 1:
+        raise MalformedInputError("fhir.not-exactly-one")
+    return SCHEMES[scheme](found[0]) if found else None
+
+
+def _system(scheme: str) -> str:
+    return f"urn:szhk:id:{scheme}"

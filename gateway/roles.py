@@ -1,0 +1,357 @@
+"""The role table: which components each role runs, and what each gets from the others. The only file that imports all.
+
+Components know each other by small ports only; the functions passed in here are the implementations. `Gateway` serves
+one role from its folder, or all six over one data folder with the embedded bus, each as if alone: its own database,
+keys, writer and relays.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import httpx2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+import adapters.hk.desk.component as desk
+import adapters.hk.edge.component as edge
+import adapters.sz.component as sz
+import audit.component as audit
+import gateway.catalogue.component as catalogue
+import gateway.claims.component as claims
+import gateway.participants.component as participants
+import settlement.component as settlement
+from adapters.hk.desk.actions import Deps as DeskDeps
+from adapters.hk.edge.actions import Deps as EdgeDeps
+from adapters.sz.actions import Deps as SzDeps
+from adapters.sz.pins import load_pins
+from audit.actions import Deps as AuditDeps
+from audit.checkpoint import parse_policy
+from audit.note import ED25519_COSIGNATURE, Ed25519Signer, VerifierKey, parse_vkey
+from audit.sequencer import Sequencer
+from audit.witness import Deps as WitnessDeps
+from gateway.claims.actions import Deps as ClaimsDeps
+from gateway.client.insurer import InsurerClient
+from gateway.client.profile import Profile
+from gateway.participants import store as participants_store
+from gateway.participants.actions import Deps as ParticipantsDeps
+from gateway.participants.actions import start as start_participants
+from gateway.protocol.calendars import load_calendar
+from gateway.protocol.canonical import parse_b64url, read_json_object
+from gateway.protocol.claims import PaidKind
+from gateway.protocol.clock import Clock, business_date
+from gateway.protocol.commitments import verifier_key
+from gateway.protocol.jose import PrivateKey
+from gateway.protocol.registry import Use
+from gateway.protocol.rules import shipped_rules
+from gateway.runtime.bus import Bus
+from gateway.runtime.component import Component
+from gateway.runtime.database import Transaction
+from gateway.runtime.embedded import EmbeddedBus
+from gateway.runtime.http import create_app
+from gateway.runtime.outgoing import Sender
+from gateway.runtime.process import RoleProcess
+from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
+from settlement.actions import Deps as SettlementDeps
+from settlement.documents import account_holder
+from settlement.payment import AccountHolder
+from settlement.ports import BankProfile
+
+Mounts = Mapping[str, tuple[str, Sequence[Component]]]
+"""Prefix → (title, components whose routes it has)."""
+
+TITLES = {
+    "/sz": "Shenzhen edge: hospitals",
+    "/core": "Core: registry and operators",
+    "/hk": "Hong Kong edge: insurers' inbox",
+    "/desk": "Insurer's desk",
+    "/settlement": "Settlement: treasurers",
+    "/audit": "Audit: the signed log's index",
+    "/log": "The signed log (tlog-tiles)",
+    "/witness/sz": "Witness in Shenzhen",
+    "/witness/hk": "Witness in Hong Kong",
+}
+
+
+@dataclass(frozen=True)
+class Outside:
+    """How a role reaches others over HTTP; `inside` maps `scheme://host:port` to apps of this process."""
+
+    inside: dict[str, httpx2.AsyncBaseTransport] = field(default_factory=dict)
+
+    def sender(self, *urls: str) -> Sender:
+        return Sender(frozenset(_host(url) for url in urls), self.inside)
+
+    def transport(self, url: str) -> httpx2.AsyncBaseTransport | None:
+        return self.inside.get(_host(url))
+
+
+def _host(url: str) -> str:
+    parts = httpx2.URL(url)
+    return f"{parts.scheme}://{parts.netloc.decode()}"
+
+
+async def _participants(process: RoleProcess, *, authority: bool) -> Component:
+    source = process.settings.registry_folder if authority else None
+    deps = ParticipantsDeps(process.database, process.outbox, process.trust, process.clock, process.bus, source)
+    component = participants.build(deps)
+    process.add(component)
+    await start_participants(deps)
+    return component
+
+
+async def _sz(process: RoleProcess, outside: Outside) -> Mounts:
+    del outside
+    registry = await _participants(process, authority=False)
+    component = sz.build(
+        SzDeps(
+            database=process.database,
+            outbox=process.outbox,
+            keyring=process.keyring,
+            trust=process.trust,
+            clock=process.clock,
+            vault=process.outbox.sender.vault,
+            feed=process.feed,
+            pins=load_pins(process.settings.folder / process.settings.extra["pins"]),
+            formats=_named(process.settings, "format."),
+            rules=shipped_rules(),
+            bill_bytes_max=process.settings.bill_bytes_max,
+        )
+    )
+    process.add(component)
+    return {"/sz": (TITLES["/sz"], (component, registry))}
+
+
+async def _core(process: RoleProcess, outside: Outside) -> Mounts:
+    registry = await _participants(process, authority=True)
+    today = business_date(process.clock.now())
+    kinds = shipped_rules().value("claim.paid_by_third_party_kinds", today).require_words()
+    claims_component = claims.build(
+        ClaimsDeps(
+            process.database,
+            process.outbox,
+            process.trust,
+            process.clock,
+            frozenset(PaidKind(kind) for kind in kinds),
+        )
+    )
+    catalogue_component = catalogue.build()
+    settlement_component = _settlement(process, outside)
+    for component in (claims_component, catalogue_component, settlement_component):
+        process.add(component)
+    return {
+        "/core": (TITLES["/core"], (claims_component, catalogue_component, registry)),
+        "/settlement": (TITLES["/settlement"], (settlement_component,)),
+    }
+
+
+def _settlement(process: RoleProcess, outside: Outside) -> Component:
+    folder = process.settings.folder
+    bank = BankProfile.read(read_json_object((folder / process.settings.extra["bank_profile"]).read_bytes()))
+    calendar = load_calendar((folder / process.settings.extra["calendar"]).read_text(encoding="utf-8"))
+
+    async def account(tx: Transaction, party: str, currency: str) -> AccountHolder:
+        return account_holder(await participants_store.load_account(tx, party, currency))
+
+    return settlement.build(
+        SettlementDeps(
+            database=process.database,
+            outbox=process.outbox,
+            keyring=process.keyring,
+            trust=process.trust,
+            clock=process.clock,
+            account=account,
+            mirrored=participants_store.list_account_owners,
+            bank=bank,
+            send=outside.sender(bank.base_url).send,
+            calendars=(calendar,),
+        )
+    )
+
+
+async def _hk(process: RoleProcess, outside: Outside) -> Mounts:
+    del outside
+    registry = await _participants(process, authority=False)
+    today = business_date(process.clock.now())
+    component = edge.build(
+        EdgeDeps(
+            database=process.database,
+            outbox=process.outbox,
+            keyring=process.keyring,
+            trust=process.trust,
+            clock=process.clock,
+            feed=process.feed,
+            window_s=shipped_rules().value("exchange.clock_window_s", today).require_int(),
+        )
+    )
+    process.add(component)
+    return {"/hk": (TITLES["/hk"], (component, registry))}
+
+
+async def _insurer(process: RoleProcess, outside: Outside) -> Mounts:
+    extra = process.settings.extra
+    party, client_id, hk_url = extra["party"], extra["client_id"], extra["hk_url"]
+    profile = Profile(
+        party=party,
+        client_id=client_id,
+        base_url=hk_url,
+        roles={"hk": ""},
+        scopes=("inbox:read", "messages:write"),
+        trust=process.trust.trust,
+        token_key=process.keyring.named(f"{party}/token/{client_id}"),
+        sign_key=process.keyring.named(f"{party}/sign/"),
+        seal_key=process.keyring.named(f"{party}/seal/"),
+    )
+    component = desk.build(
+        DeskDeps(
+            database=process.database,
+            outbox=process.outbox,
+            keyring=process.keyring,
+            trust=process.trust,
+            clock=process.clock,
+            vault=process.outbox.sender.vault,
+            client=InsurerClient(profile, transport=outside.transport(hk_url), clock=process.clock),
+            party=party,
+        )
+    )
+    process.add(component)
+    return {"/desk": (TITLES["/desk"], (component,))}
+
+
+async def _audit(process: RoleProcess, outside: Outside) -> Mounts:
+    registry = await _participants(process, authority=False)
+    settings = process.settings
+    year = str(business_date(process.clock.now()).year)
+    origin = f"{settings.extra['log_domain']}/szhk-audit/{year}"
+    signer = Ed25519Signer(origin, _private(process.keyring.named("audit/log/")))
+    policy = parse_policy((settings.folder / settings.extra["policy"]).read_bytes())
+    sequencer = Sequencer(
+        database=process.database,
+        clock=process.clock,
+        origin=origin,
+        folder=settings.folder / "log" / year,
+        signer=signer,
+        policy=policy,
+        ask=outside.sender(*(party.url for party in policy.witnesses.values())).send,
+        source_keys=partial(_source_keys, process),
+    )
+    component = audit.build(
+        AuditDeps(database=process.database, outbox=process.outbox, clock=process.clock, sequencer=sequencer)
+    )
+    process.add(component)
+    log = audit.build_log(settings.folder / "log", {year: str(signer.vkey)})
+    return {"/audit": (TITLES["/audit"], (component, registry)), "/log": (TITLES["/log"], (log,))}
+
+
+def _source_keys(process: RoleProcess) -> list[VerifierKey]:
+    """Every role's entry keys, under the role's name, from the release in force."""
+    parties = process.trust.directory.parties.values()
+    rows = [(party.code, row) for party in parties if party.kind == "role" for row in party.keys]
+    return [
+        parse_vkey(verifier_key(code, process.trust.directory.holder(row.kid).public))
+        for code, row in rows
+        if row.use is Use.AUDIT
+    ]
+
+
+async def _witness(process: RoleProcess, outside: Outside) -> Mounts:
+    del outside
+    settings = process.settings
+    signer = Ed25519Signer(
+        settings.instance, _private(process.keyring.named(f"{settings.instance}/audit/")), ED25519_COSIGNATURE
+    )
+    logs = tuple(parse_vkey(text) for text in settings.extra["log_vkeys"].split())
+    component = audit.build_witness(
+        WitnessDeps(database=process.database, clock=process.clock, signer=signer, logs=logs)
+    )
+    process.add(component)
+    prefix = "/" + settings.instance.replace("-", "/")
+    return {prefix: (TITLES.get(prefix, "Witness"), (component,))}
+
+
+def _private(key: PrivateKey) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(parse_b64url(str(key.jwk.as_dict(private=True)["d"])))
+
+
+def _named(settings: RoleSettings, prefix: str) -> dict[str, str]:
+    return {name.removeprefix(prefix): value for name, value in settings.extra.items() if name.startswith(prefix)}
+
+
+ROLES: Mapping[str, Callable[[RoleProcess, Outside], Awaitable[Mounts]]] = {
+    "sz": _sz,
+    "core": _core,
+    "hk": _hk,
+    "insurer": _insurer,
+    "audit": _audit,
+    "witness": _witness,
+}
+
+IN_ALL = ("core", "sz", "hk", "insurer", "audit", "witness-sz", "witness-hk")
+"""Order of start: core publishes the registry that the others wait for."""
+
+
+@dataclass
+class Gateway:
+    """One or all roles, open and mounted under one app. `start` begins the work, `close` ends it in order."""
+
+    app: FastAPI
+    bus: Bus
+    processes: list[RoleProcess]
+
+    def start(self) -> None:
+        for process in self.processes:
+            process.start()
+
+    async def close(self) -> None:
+        for process in reversed(self.processes):
+            await process.close()
+        await self.bus.close()
+
+
+async def open_all(data: Path, clock: Clock, *, extra_apps: Mapping[str, ASGIApp] | None = None) -> Gateway:
+    """Open all roles of a data folder in one process; `extra_apps` are mounted beside them (the sandbox's bank)."""
+    folders = [data / "roles" / name for name in IN_ALL]
+    return await _open([load_settings(folder) for folder in folders], clock, extra_apps or {})
+
+
+async def open_one(folder: Path, clock: Clock) -> Gateway:
+    """Open the one role that a folder's settings name."""
+    return await _open([load_settings(folder)], clock, {})
+
+
+async def _open(found: Sequence[RoleSettings], clock: Clock, extra_apps: Mapping[str, ASGIApp]) -> Gateway:
+    app = create_app("Shenzhen-Hong Kong claims gateway", clock=clock)
+    outside = Outside()
+    if len(found) > 1:
+        outside.inside[_host(found[0].base_url)] = httpx2.ASGITransport(app)
+    bus = await _open_bus(found[0], clock)
+    processes = []
+    for settings in found:
+        process = await RoleProcess.open(settings, bus, clock)
+        processes.append(process)
+        for prefix, (title, components) in (await ROLES[settings.role](process, outside)).items():
+            url = _host(settings.base_url) + prefix
+            app.mount(prefix, process.app(title, components, url))
+    for prefix, extra_app in extra_apps.items():
+        app.mount(prefix, extra_app)
+    return Gateway(app, bus, processes)
+
+
+async def _open_bus(settings: RoleSettings, clock: Clock) -> Bus:
+    kind, _, place = settings.bus.partition(":")
+    if kind != "embedded":
+        raise SettingsError("this build has the embedded bus only")
+    return await EmbeddedBus.open(f"sqlite:///{Path(place).resolve()}", clock)
+
+
+@contextlib.asynccontextmanager
+async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
+    """Run a gateway for the length of a `with`."""
+    gateway.start()
+    try:
+        yield gateway
+    finally:
+        await gateway.close()

@@ -1,0 +1,133 @@
+"""The audit relay: numbers committed records per source, computes their commitments, signs and publishes them.
+
+One a role, so `sq` is dense and `pv` names the former event of the same case. Numbering is a commit of its own; if
+we die after it, the same numbers, hence the same bytes, are published again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, bindparam, func, select, update
+
+from gateway.protocol.canonical import read_json_object
+from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.commitments import commitments, entry
+from gateway.protocol.jose import PrivateKey
+from gateway.protocol.topics import AUDIT_RECORDS
+from gateway.runtime import openings
+from gateway.runtime.bus import Bus, BusRecord
+from gateway.runtime.database import Database, Transaction, one, rows
+from gateway.runtime.openings import Vault
+from gateway.runtime.outbox import Outbox
+from gateway.runtime.tables import audit_rows
+
+BATCH_MAX = 256
+IDLE_S = 0.5
+GATHER_S = 0.02
+"""A short pause before each batch: records come in bursts, and one larger commit is cheaper than many."""
+
+log = structlog.get_logger("audit-relay")
+
+_NUMBER = (
+    update(audit_rows)
+    .where(audit_rows.c.id == bindparam("row_id"))
+    .values(sq=bindparam("new_sq"), pv=bindparam("new_pv"))
+)
+
+
+@dataclass
+class AuditRelay:
+    """`source` is the role's code and the record key on the bus; `key` signs entries under that name."""
+
+    source: str
+    key: PrivateKey
+    database: Database
+    bus: Bus
+    vault: Vault
+    clock: Clock
+    outbox: Outbox
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.outbox.wake_audit = self.wake.set
+
+    async def run(self) -> None:
+        """Run until cancelled; any failure of bus or database is waited out, never fatal."""
+        while True:
+            try:
+                moved = await self.step()
+            except Exception as error:  # noqa: BLE001 the relay outlives every dependency
+                log.warning("audit-relay.failed", error=type(error).__name__)
+                moved = 0
+                await asyncio.sleep(IDLE_S)
+            if moved < BATCH_MAX:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.wake.wait(), IDLE_S)
+                await asyncio.sleep(GATHER_S)
+            self.wake.clear()
+
+    async def step(self) -> int:
+        """Number, sign and publish one batch; returns how many records went out."""
+        found = await self.database.write(self._number)
+        if not found:
+            return 0
+        entries = await self.database.read(partial(self._entries, numbered=found))
+        acknowledged = await self.bus.publish(AUDIT_RECORDS, [BusRecord(self.source, raw) for raw in entries])
+        await self.database.write(partial(self._mark, ids=[row.id for row in found[:acknowledged]]))
+        return acknowledged
+
+    async def _number(self, tx: Transaction) -> Sequence[Row[Any]]:
+        """Give `sq` and `pv` to unpublished records, oldest first; those numbered before a crash keep theirs."""
+        waiting = select(audit_rows).where(audit_rows.c.published_at.is_(None)).order_by(audit_rows.c.id)
+        found = await rows(tx, waiting.limit(BATCH_MAX))
+        fresh = [row for row in found if row.sq is None]
+        if not fresh:
+            return found
+        last = await one(tx, select(func.coalesce(func.max(audit_rows.c.sq), 0)))
+        sq = 0 if last is None else int(last[0])
+        former = await self._former_events(tx, {row.case_id for row in fresh if row.case_id})
+        numbers = []
+        for row in fresh:
+            sq += 1
+            numbers.append({"row_id": row.id, "new_sq": sq, "new_pv": former.get(row.case_id) if row.case_id else None})
+            if row.case_id:
+                former[row.case_id] = row.eid
+        await tx.execute(_NUMBER, numbers)
+        return await rows(tx, waiting.limit(len(found)))
+
+    async def _former_events(self, tx: Transaction, case_ids: set[str]) -> dict[str, str]:
+        newest = (
+            select(audit_rows.c.case_id, func.max(audit_rows.c.sq).label("sq"))
+            .where(audit_rows.c.case_id.in_(case_ids), audit_rows.c.sq.is_not(None))
+            .group_by(audit_rows.c.case_id)
+            .subquery()
+        )
+        joined = select(audit_rows.c.case_id, audit_rows.c.eid).join(newest, audit_rows.c.sq == newest.c.sq)
+        return {row.case_id: row.eid for row in await rows(tx, joined)}
+
+    async def _entries(self, tx: Transaction, numbered: Sequence[Row[Any]]) -> list[bytes]:
+        cases = {row.case_id for row in numbered if row.case_id}
+        opened = await openings.load(tx, self.vault, cases, [row.eid for row in numbered])
+        return [entry(_body(row, self.source, opened.get(row.eid)), self.source, self.key) for row in numbered]
+
+    async def _mark(self, tx: Transaction, ids: list[int]) -> None:
+        at = rfc3339(self.clock.now())
+        await tx.execute(update(audit_rows).where(audit_rows.c.id.in_(ids)).values(published_at=at))
+
+
+def _body(row: Row[Any], source: str, opened: tuple[bytes, dict[str, Any]] | None) -> dict[str, Any]:
+    """Build the leaf body: keys v, typ, eid, src, sq, t, and where they apply cref, pv, cs, clr, cm."""
+    body: dict[str, Any] = {"v": 1, "typ": row.type, "eid": row.eid, "src": source, "sq": row.sq, "t": row.at}
+    optional = {
+        "cref": row.case_id,
+        "pv": row.pv,
+        "cs": row.cause,
+        "clr": read_json_object(row.clear.encode()),
+        "cm": commitments(opened[0], row.eid, opened[1]) if opened else None,
+    }
+    return body | {name: value for name, value in optional.items() if value}

@@ -1,0 +1,53 @@
+"""The Bus port: what the outbox relay writes to and workers read from. At least once, ordered per key.
+
+Three implementations keep one contract suite: embedded (SQL, durable, a laptop), Kafka (services), and the
+simulator's, which is embedded under a virtual clock. A publish that times out is *unknown*, not failed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class BusRecord:
+    """One record to publish. Headers are a routing copy; nothing in them is trusted."""
+
+    key: str
+    value: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+
+
+Offsets = Mapping[tuple[str, int], int]
+"""(topic, partition) → the next offset to read."""
+
+
+class Consumer(Protocol):
+    async def fetch(self, records_max: int, timeout_s: float) -> Sequence[Fetched]:
+        """Return up to `records_max` records in order per partition; empty after `timeout_s`."""
+
+    async def commit(self, offsets: Offsets) -> None:
+        """Remember, for the group, where to go on; only of records whose effects are durable."""
+
+    async def lag(self) -> int:
+        """Count records published and not yet committed by this group."""
+
+    async def close(self) -> None: ...
+
+
+class Bus(Protocol):
+    async def publish(self, topic: str, records: Sequence[BusRecord]) -> int:
+        """Append in order; return how many of the leading records are known to be durable."""
+
+    async def subscribe(self, group: str, topics: Sequence[str]) -> Consumer: ...
+
+    async def close(self) -> None: ...

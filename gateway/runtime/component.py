@@ -1,0 +1,107 @@
+"""What a component offers to its role: subscriptions, routes, jobs, schema. Roles compose components; nothing else.
+
+A handler is `async on_<message>(tx, deps, delivery)`; a `prepare` runs before the work, outside any transaction, for
+cryptography. A job is a timer. `Deps` are frozen; what a component needs from another is a small port in them.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from fastapi import APIRouter
+from sqlalchemy import MetaData
+
+from gateway.protocol.errors import GatewayError
+from gateway.protocol.exchange import Exchange, Manifest, Message, Stamp
+from gateway.runtime.bus import Fetched
+from gateway.runtime.database import Transaction
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One verified message on its way into a handler. `received_at` is the first role's, from the receipt."""
+
+    consumer: str
+    fetched: Fetched
+    exchange: Exchange
+    stamp: Stamp
+    received_at: datetime
+    manifest: Manifest | None
+    message: Message | None
+    prepared: Any = None
+
+    def manifest_as(self, model: type[M]) -> M:
+        """Return the manifest as the type that the subscription's table promised."""
+        if not isinstance(self.manifest, model):
+            raise TypeError(f"{self.stamp.type} is no {model.__name__}")
+        return self.manifest
+
+    def message_as(self, model: type[M]) -> M:
+        """Return the role's message as the type that the subscription's table promised."""
+        if not isinstance(self.message, model):
+            raise TypeError(f"{self.stamp.type} is no {model.__name__}")
+        return self.message
+
+    def with_prepared(self, prepared: Any) -> "Delivery":
+        return replace(self, prepared=prepared)
+
+
+Handler = Callable[[Transaction, Any, Delivery], Awaitable[None]]
+Prepare = Callable[[Any, Delivery], Awaitable[Any]]
+
+
+class OnRefused(Protocol):
+    async def __call__(self, tx: Transaction, deps: Any, delivery: Delivery, error: GatewayError) -> None:
+        """Tell the author: write a signed `rejected` and an audit record in the transaction that advances the inbox."""
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One topic as a component reads it: message type → handler."""
+
+    topic: str
+    handlers: Mapping[str, Handler]
+    on_refused: OnRefused
+    prepare: Mapping[str, Prepare] | None = None
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """A topic whose values are no exchange objects but signed bytes of their own: releases and log entries.
+
+    `take` gets a batch in offset order and returns when its effects are durable; it must absorb duplicates.
+    """
+
+    topic: str
+    take: Callable[[Any, list[Fetched]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A timer: `run(deps)` every `every_s` seconds; the lease keeps it to one process a database."""
+
+    name: str
+    every_s: float
+    run: Callable[[Any], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A wired component. `name` is the consumer group and the Alembic version table's suffix."""
+
+    name: str
+    deps: Any
+    metadata: MetaData
+    migrations: str
+    """The package that holds the migrations, e.g. `gateway.claims.migrations`."""
+    subscriptions: tuple[Subscription, ...] = ()
+    verbatim: tuple[Verbatim, ...] = ()
+    routers: tuple[APIRouter, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    tasks: tuple[Callable[[], Awaitable[None]], ...] = ()
+    """Loops of the component's own, run for as long as the role."""
+    ready: Callable[[], Awaitable[str | None]] | None = None
+    """Returns why the component is not ready, or None."""

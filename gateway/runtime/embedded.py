@@ -1,0 +1,196 @@
+"""The embedded bus: the Bus port over two SQL tables in `bus.db`, durable, for one process.
+
+Keys, partitions, offsets, groups and redelivery behave as on Kafka. The process holds the data folder's lock, so the
+heads of all partitions live in memory: they are read once at start and only `publish` moves them.
+"""
+
+import asyncio
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text, and_, func, or_, select
+from sqlalchemy.dialects.sqlite import insert
+
+from gateway.protocol.clock import Clock
+from gateway.protocol.topics import TOPICS
+from gateway.runtime.bus import BusRecord, Fetched, Offsets
+from gateway.runtime.database import Database, Transaction, open_database, rows
+
+METADATA = MetaData()
+
+bus_log = Table(
+    "bus_log",
+    METADATA,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+bus_group = Table(
+    "bus_group",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("offset", BigInteger, nullable=False),
+)
+
+
+def partition_of(topic: str, key: str) -> int:
+    return zlib.crc32(key.encode()) % TOPICS[topic].partitions
+
+
+class EmbeddedBus:
+    """Owner of `bus.db`. `heads` and the wake-up events are touched on the event loop only."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._heads: dict[tuple[str, int], int] = {}
+        self._publishing = asyncio.Lock()
+        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+
+    @classmethod
+    async def open(cls, url: str, clock: Clock) -> "EmbeddedBus":
+        database = open_database(url, readers=2)
+        database.run_sync(METADATA.create_all)
+        bus = cls(database, clock)
+        heads = select(bus_log.c.topic, bus_log.c.partition, func.max(bus_log.c.offset).label("last"))
+        found = await database.read(partial(rows, statement=heads.group_by(bus_log.c.topic, bus_log.c.partition)))
+        bus._heads = {(row.topic, row.partition): row.last + 1 for row in found}
+        return bus
+
+    def head(self, topic: str, partition: int) -> int:
+        return self._heads.get((topic, partition), 0)
+
+    async def publish(self, topic: str, records: Sequence[BusRecord]) -> int:
+        """Append in one commit: all are durable or, if it raises, nothing is known."""
+        async with self._publishing:
+            heads = dict(self._heads)
+            at_ms = self._now_ms()
+            values = []
+            for record in records:
+                place = (topic, partition_of(topic, record.key))
+                offset = heads.get(place, 0)
+                heads[place] = offset + 1
+                values.append(
+                    {
+                        "topic": topic,
+                        "partition": place[1],
+                        "offset": offset,
+                        "key": record.key,
+                        "value": record.value,
+                        "at_ms": at_ms,
+                    }
+                )
+
+            async def work(tx: Transaction) -> None:
+                await tx.execute(insert(bus_log), values)
+
+            await self._database.write(work)
+            self._heads = heads
+        for event in self._waiting[topic]:
+            event.set()
+        return len(records)
+
+    async def subscribe(self, group: str, topics: Sequence[str]) -> "EmbeddedConsumer":
+        found = await self._database.read(partial(rows, statement=select(bus_group).where(bus_group.c.name == group)))
+        committed = {(row.topic, row.partition): row.offset for row in found}
+        places = [(topic, partition) for topic in topics for partition in range(TOPICS[topic].partitions)]
+        consumer = EmbeddedConsumer(self, group, {place: committed.get(place, 0) for place in places})
+        for topic in topics:
+            self._waiting[topic].add(consumer.wake)
+        return consumer
+
+    async def read_from(self, positions: Offsets, records_max: int) -> Sequence[Fetched]:
+        """Read records at or after `positions`, in order per partition."""
+        places = [
+            and_(bus_log.c.topic == topic, bus_log.c.partition == partition, bus_log.c.offset >= offset)
+            for (topic, partition), offset in positions.items()
+        ]
+        in_order = (bus_log.c.topic, bus_log.c.partition, bus_log.c.offset)
+        statement = select(bus_log).where(or_(*places)).order_by(*in_order).limit(records_max)
+        found = await self._database.read(partial(rows, statement=statement))
+        return [Fetched(row.topic, row.partition, row.offset, row.key, row.value) for row in found]
+
+    async def save_offsets(self, group: str, offsets: Offsets) -> None:
+        values = [
+            {"name": group, "topic": topic, "partition": partition, "offset": offset}
+            for (topic, partition), offset in offsets.items()
+        ]
+
+        async def work(tx: Transaction) -> None:
+            statement = insert(bus_group)
+            await tx.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["name", "topic", "partition"], set_={"offset": statement.excluded.offset}
+                ),
+                values,
+            )
+
+        await self._database.write(work)
+
+    async def prune(self, kept_ms: int) -> None:
+        """Drop records older than `kept_ms` that every group reading their partition has passed."""
+        before_ms = self._now_ms() - kept_ms
+
+        async def work(tx: Transaction) -> None:
+            lowest = func.min(bus_group.c.offset).label("offset")
+            passed = select(bus_group.c.topic, bus_group.c.partition, lowest)
+            for row in await rows(tx, passed.group_by(bus_group.c.topic, bus_group.c.partition)):
+                here = and_(bus_log.c.topic == row.topic, bus_log.c.partition == row.partition)
+                old = and_(bus_log.c.offset < row.offset, bus_log.c.at_ms < before_ms)
+                newest = select(func.max(bus_log.c.offset)).where(here).scalar_subquery()
+                await tx.execute(bus_log.delete().where(here, old, bus_log.c.offset < newest))
+
+        await self._database.write(work)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+class EmbeddedConsumer:
+    """One group's reader; a group has one consumer, since the process is one."""
+
+    def __init__(self, bus: EmbeddedBus, group: str, positions: dict[tuple[str, int], int]) -> None:
+        self._bus = bus
+        self._group = group
+        self._positions = positions
+        self._committed = dict(positions)
+        self.wake = asyncio.Event()
+
+    def _behind(self) -> dict[tuple[str, int], int]:
+        return {place: offset for place, offset in self._positions.items() if self._bus.head(*place) > offset}
+
+    async def fetch(self, records_max: int, timeout_s: float) -> Sequence[Fetched]:
+        self.wake.clear()
+        behind = self._behind()
+        if not behind:
+            try:
+                await asyncio.wait_for(self.wake.wait(), timeout_s)
+            except TimeoutError:
+                return []
+            behind = self._behind()
+        found = await self._bus.read_from(behind, records_max)
+        for record in found:
+            self._positions[record.topic, record.partition] = record.offset + 1
+        return found
+
+    async def commit(self, offsets: Offsets) -> None:
+        await self._bus.save_offsets(self._group, offsets)
+        self._committed.update(offsets)
+
+    async def lag(self) -> int:
+        return sum(self._bus.head(*place) - offset for place, offset in self._committed.items())
+
+    async def close(self) -> None:
+        self._positions = {}

@@ -1,0 +1,163 @@
+"""Pull feeds: an insurer's inbox, a hospital's events. A cursor never skips and writers never meet on a counter.
+
+Works only append rows without a position. After the commit one sequencer a role numbers committed rows, oldest id
+first, densely per tenant. A row that commits late is numbered late, so whoever has read up to position n has seen
+everything with a position up to n; with a counter in the writing transaction, n + 1 could become visible before n.
+Two items of one claim keep their order: the second work waits for the first one's lock, so its id is larger and it
+commits later. Should two processes number at once, the unique (tenant, position) lets one of them win.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import structlog
+from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.dialects import postgresql
+
+from gateway.protocol.canonical import compact, read_json_object
+from gateway.protocol.clock import Clock, rfc3339
+from gateway.runtime.database import Database, Transaction, one, rows
+from gateway.runtime.observability import FEED_NUMBERED
+from gateway.runtime.paging import Cursors
+from gateway.runtime.tables import feed, feed_cursors
+
+NUMBERED_MAX = 500
+IDLE_S = 0.5
+LOOK_S = 1.0
+"""How often a waiting reader looks by itself: another process of the role may be the one that numbers."""
+
+log = structlog.get_logger("feed")
+
+_NUMBER = update(feed).where(feed.c.id == bindparam("row_id")).values(position=bindparam("new_position"))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: Sequence[Mapping[str, Any]]
+    next: str
+    """The cursor to ask after next time; the same as asked with when nothing came."""
+
+
+@dataclass
+class FeedSequencer:
+    """One role's feeds. `_arrived` wakes waiting readers of a tenant; owned by the event loop."""
+
+    database: Database
+    clock: Clock
+    storage: bytes = field(repr=False)
+    """The role's storage key, from which the cursors' key is derived."""
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _arrived: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    async def append(self, tx: Transaction, tenant: str, item: Mapping[str, Any]) -> None:
+        """Add an item in the caller's work; it gets its position after the commit."""
+        row = {"tenant": tenant, "item": compact(dict(item)).decode(), "at": rfc3339(self.clock.now())}
+        await tx.execute(insert(feed), [row])
+        tx.after_commit(self._wake.set)
+
+    async def run(self) -> None:
+        """Number committed rows until cancelled."""
+        while True:
+            numbered = 0
+            try:
+                numbered = await self.step()
+            except Exception as error:  # noqa: BLE001 the database is away, or another process numbered: rows wait
+                log.warning("feed.waiting", error=type(error).__name__)
+                await asyncio.sleep(IDLE_S)
+            if numbered < NUMBERED_MAX:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), IDLE_S)
+            self._wake.clear()
+
+    async def step(self) -> int:
+        """Number one batch; returns how many rows got a position."""
+        if not await self.database.read(partial(rows, statement=_WAITING.limit(1))):
+            return 0
+        numbered = await self.database.write(self._number, key="feed")
+        for tenant in set(numbered):
+            event = self._arrived.pop(tenant, None)
+            if event is not None:
+                event.set()
+        FEED_NUMBERED.inc(len(numbered))
+        return len(numbered)
+
+    async def _number(self, tx: Transaction) -> list[str]:
+        found = await rows(tx, _WAITING.limit(NUMBERED_MAX))
+        positions = {tenant: await self._last(tx, tenant) for tenant in {row.tenant for row in found}}
+        numbers = []
+        for row in found:
+            positions[row.tenant] += 1
+            numbers.append({"row_id": row.id, "new_position": positions[row.tenant]})
+        if numbers:
+            await tx.execute(_NUMBER, numbers)
+        return [row.tenant for row in found]
+
+    async def _last(self, tx: Transaction, tenant: str) -> int:
+        found = await one(tx, select(func.coalesce(func.max(feed.c.position), 0)).where(feed.c.tenant == tenant))
+        return 0 if found is None else int(found[0])
+
+    async def page(self, tenant: str, after: str | None, *, limit: int, wait_s: float = 0) -> Page:
+        """Return what came after a cursor (None: after the last acknowledged); waits without holding a connection."""
+        position = await self._acknowledged(tenant) if after is None else self._read_cursor(tenant, after)
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while True:
+            arrived = self._arrived.setdefault(tenant, asyncio.Event())
+            found = await self.database.read(partial(self._read, tenant=tenant, after=position, limit=limit))
+            left_s = deadline - asyncio.get_running_loop().time()
+            if found or left_s <= 0:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(arrived.wait(), min(left_s, LOOK_S))
+        last = found[-1][0] if found else position
+        return Page([item for _, item in found], self._cursors.write(_scope(tenant), [last]))
+
+    async def acknowledge(self, tenant: str, cursor: str) -> None:
+        """Remember how far a tenant has read; never moves back."""
+        position = self._read_cursor(tenant, cursor)
+
+        async def work(tx: Transaction) -> None:
+            await tx.execute(_ACKNOWLEDGE, {"tenant": tenant, "acknowledged": position})
+
+        await self.database.write(work, key=tenant)
+
+    async def _read(
+        self, tx: Transaction, *, tenant: str, after: int, limit: int
+    ) -> list[tuple[int, Mapping[str, Any]]]:
+        here = (feed.c.tenant == tenant, feed.c.position > after)
+        found = await rows(tx, select(feed.c.position, feed.c.item).where(*here).order_by(feed.c.position).limit(limit))
+        return [(row.position, read_json_object(row.item.encode())) for row in found]
+
+    async def _acknowledged(self, tenant: str) -> int:
+        statement = select(feed_cursors.c.acknowledged).where(feed_cursors.c.tenant == tenant)
+        found = await self.database.read(partial(one, statement=statement))
+        return 0 if found is None else int(found.acknowledged)
+
+    def _read_cursor(self, tenant: str, cursor: str) -> int:
+        return int(self._cursors.read(_scope(tenant), cursor)[0])
+
+    @cached_property
+    def _cursors(self) -> Cursors:
+        return Cursors(self.storage)
+
+
+_WAITING = select(feed.c.id, feed.c.tenant).where(feed.c.position.is_(None)).order_by(feed.c.id)
+
+
+def _scope(tenant: str) -> str:
+    return f"feed/{tenant}"
+
+
+def _acknowledge() -> postgresql.Insert:
+    statement = postgresql.insert(feed_cursors)
+    return statement.on_conflict_do_update(
+        index_elements=["tenant"],
+        set_={"acknowledged": statement.excluded.acknowledged},
+        where=feed_cursors.c.acknowledged < statement.excluded.acknowledged,
+    )
+
+
+_ACKNOWLEDGE = _acknowledge()

@@ -1,0 +1,131 @@
+"""Idempotency of changes over HTTP: key, hash of the raw body and answer are stored with the effect.
+
+Scope is (tenant, operation, key). A known key replays the first answer, receipt byte for byte; the same key with
+another body is refused. The unique row chooses among twins: the loser reads the stored answer in the same work, so
+there is no in-flight state.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.dialects import postgresql
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.protocol.canonical import compact, read_json_object, sha256_hex
+from gateway.protocol.clock import Clock, SystemClock, rfc3339
+from gateway.protocol.errors import InvalidInputError, MalformedInputError
+from gateway.protocol.jose import Typ, sign
+from gateway.runtime.database import Database, Transaction, one
+from gateway.runtime.http import reply
+from gateway.runtime.keys import Keyring
+from gateway.runtime.outbox import Stamped
+from gateway.runtime.tables import idempotency
+
+KEY_LENGTH_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Who, what, and the caller's key; the clock dates the row."""
+
+    tenant: str
+    operation: str
+    key: str
+    clock: Clock = field(default_factory=SystemClock, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an effect answers; `stamped` becomes the signed `receipt` in the body."""
+
+    status: int
+    body: Mapping[str, Any]
+    location: str | None = None
+    stamped: Stamped | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    answer: Answer
+    replayed: bool
+
+
+def require_key(request: Request) -> str:
+    """Return the `Idempotency-Key`, bare or quoted, at most 200 printable ASCII characters; every change needs one."""
+    key = request.headers.get("idempotency-key", "").strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if not key:
+        raise MalformedInputError("idempotency.key-missing")
+    if len(key) > KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
+        raise MalformedInputError("idempotency.key-malformed")
+    return key
+
+
+async def answered_before(database: Database, scope: Scope, raw: bytes) -> Stored | None:
+    """Return the stored answer of a known key; `idempotency.key-reused` if it came with another body."""
+    found = await database.read(partial(_load, scope=scope))
+    return None if found is None else _stored(found, raw)
+
+
+async def once(tx: Transaction, scope: Scope, raw: bytes, effect: Callable[[Transaction], Awaitable[Answer]]) -> Stored:
+    """Run `effect` in this work unless the key is taken; then return what it answered."""
+    row = {
+        "tenant": scope.tenant,
+        "operation": scope.operation,
+        "key": scope.key,
+        "body_sha256": sha256_hex(raw),
+        "status": 0,
+        "answer": "{}",
+        "at": rfc3339(scope.clock.now()),
+    }
+    taken = await tx.execute(postgresql.insert(idempotency).on_conflict_do_nothing(), row)
+    if taken.rowcount != 1:
+        found = await _load(tx, scope)
+        if found is None:
+            raise RuntimeError("a taken idempotency key has no row")
+        return _stored(found, raw)
+    answer = await effect(tx)
+    stored = {
+        "status": answer.status,
+        "answer": compact(dict(answer.body)).decode(),
+        "location": answer.location,
+        "stamp": answer.stamped.payload if answer.stamped else None,
+        "kid": answer.stamped.kid if answer.stamped else None,
+    }
+    await tx.execute(update(idempotency).where(*_here(scope)).values(stored))
+    return Stored(answer, replayed=False)
+
+
+def render(stored: Stored, keyring: Keyring) -> Response:
+    """Write the answer; the receipt is signed from the stored stamp, to the same bytes every time."""
+    answer = stored.answer
+    body = dict(answer.body)
+    if answer.stamped is not None:
+        body["receipt"] = sign(answer.stamped.payload, keyring.keys[answer.stamped.kid], Typ.STAMP)
+    headers = {"Location": answer.location} if answer.location else {}
+    if stored.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return reply(answer.status, body, headers)
+
+
+def _here(scope: Scope) -> tuple[Any, ...]:
+    names = (idempotency.c.tenant == scope.tenant, idempotency.c.operation == scope.operation)
+    return (*names, idempotency.c.key == scope.key)
+
+
+async def _load(tx: Transaction, scope: Scope) -> Row[Any] | None:
+    return await one(tx, select(idempotency).where(*_here(scope)))
+
+
+def _stored(row: Row[Any], raw: bytes) -> Stored:
+    if row.body_sha256 != sha256_hex(raw):
+        raise InvalidInputError("idempotency.key-reused")
+    stamped = Stamped(bytes(row.stamp), row.kid) if row.stamp is not None else None
+    answer = row.answer.encode()
+    body = read_json_object(answer, bytes_max=len(answer))
+    return Stored(Answer(row.status, body, row.location, stamped), replayed=True)

@@ -1,0 +1,112 @@
+"""The inbox: what a stream has brought so far, per consumer; duplicates fall here, gaps wait here.
+
+`admit` runs first in every delivery's work. Only a message whose stamp verified may advance a stream, so a forged
+message can never push out a true one.
+"""
+
+from datetime import datetime, timedelta
+from enum import Enum
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql
+
+from gateway.protocol.clock import rfc3339
+from gateway.protocol.exchange import Stamp
+from gateway.runtime.bus import Fetched
+from gateway.runtime.database import Transaction, one
+from gateway.runtime.tables import inbox, parked, quarantine
+
+GAP_RETRY = timedelta(milliseconds=200)
+RETRY_SECONDS = (0.2, 1, 5, 15, 60)
+
+
+class Admitted(Enum):
+    APPLY = "apply"
+    DUPLICATE = "duplicate"
+    GAP = "gap"
+
+
+_ADVANCE = postgresql.insert(inbox)
+_ADVANCE_TO = _ADVANCE.on_conflict_do_update(
+    index_elements=["consumer", "role", "topic", "key"], set_={"last_seq": _ADVANCE.excluded.last_seq}
+)
+
+
+async def admit(tx: Transaction, consumer: str, stamp: Stamp) -> Admitted:
+    """Say what to do with `stamp.seq` and, if it is next, advance the stream."""
+    here = (inbox.c.consumer == consumer, inbox.c.role == stamp.role)
+    there = (inbox.c.topic == stamp.topic, inbox.c.key == stamp.key)
+    found = await one(tx, select(inbox.c.last_seq).where(*here, *there).with_for_update())
+    last = 0 if found is None else int(found.last_seq)
+    if stamp.seq <= last:
+        return Admitted.DUPLICATE
+    if stamp.seq > last + 1:
+        return Admitted.GAP
+    row = {
+        "consumer": consumer,
+        "role": stamp.role,
+        "topic": stamp.topic,
+        "key": stamp.key,
+        "last_seq": stamp.seq,
+    }
+    await tx.execute(_ADVANCE_TO, row)
+    return Admitted.APPLY
+
+
+async def park(
+    tx: Transaction, consumer: str, fetched: Fetched, stamp: Stamp | None, *, why: str, code: str, now: datetime
+) -> None:
+    """Keep a message where it waits; parked twice, its attempts count up and it waits longer."""
+    same = (parked.c.consumer == consumer, parked.c.topic == fetched.topic)
+    here = (*same, parked.c.partition == fetched.partition, parked.c.offset == fetched.offset)
+    former = await one(tx, select(parked.c.attempts, parked.c.since).where(*here))
+    attempts = 1 if former is None else int(former.attempts) + 1
+    row = {
+        "consumer": consumer,
+        "topic": fetched.topic,
+        "partition": fetched.partition,
+        "offset": fetched.offset,
+        "role": stamp.role if stamp else "",
+        "key": fetched.key,
+        "seq": stamp.seq if stamp else 0,
+        "value": fetched.value,
+        "why": why,
+        "code": code,
+        "attempts": attempts,
+        "since": rfc3339(now) if former is None else former.since,
+        "next_at": _next_at(why, attempts, now),
+    }
+    if former is not None:
+        await tx.execute(delete(parked).where(*here))
+    await tx.execute(parked.insert(), [row])
+
+
+def _next_at(why: str, attempts: int, now: datetime) -> str | None:
+    if why in ("held", "halt"):
+        return None
+    if why == "gap":
+        return rfc3339(now + GAP_RETRY * min(attempts, 50))
+    return rfc3339(now + timedelta(seconds=RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1]))
+
+
+async def unpark(tx: Transaction, consumer: str, fetched: Fetched) -> None:
+    """Forget a parked message once it was applied, dropped or refused; no row, nothing to do."""
+    same = (parked.c.consumer == consumer, parked.c.topic == fetched.topic)
+    await tx.execute(
+        delete(parked).where(*same, parked.c.partition == fetched.partition, parked.c.offset == fetched.offset)
+    )
+
+
+async def put_in_quarantine(tx: Transaction, consumer: str, fetched: Fetched, code: str, now: datetime) -> bool:
+    """Keep bytes whose author cannot be known, as received; returns False if they already were there."""
+    statement = postgresql.insert(quarantine).on_conflict_do_nothing()
+    row = {
+        "consumer": consumer,
+        "topic": fetched.topic,
+        "partition": fetched.partition,
+        "offset": fetched.offset,
+        "code": code,
+        "value": fetched.value,
+        "at": rfc3339(now),
+    }
+    return (await tx.execute(statement, row)).rowcount == 1

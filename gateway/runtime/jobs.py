@@ -1,0 +1,110 @@
+"""Timers of components, kept to one process a database by lease rows.
+
+A lease is renewed while its job runs and let go at the end of the process, so that another process takes over at
+once, or after the lease has run out if we died. A job whose lease is lost (the process slept too long) is cancelled.
+A SQLite file has one process, which holds the folder's lock: there a restart takes its own leases up again.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import or_, update
+from sqlalchemy.dialects import postgresql
+
+from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.identifiers import mint
+from gateway.runtime.component import Job
+from gateway.runtime.database import Database, SqliteDatabase, Transaction
+from gateway.runtime.observability import JOBS
+from gateway.runtime.tables import leases
+
+LEASE = timedelta(seconds=30)
+RENEW = LEASE / 3
+
+log = structlog.get_logger("jobs")
+
+
+class LeaseLostError(Exception):
+    """Another process holds the lease now."""
+
+
+@dataclass
+class JobRunner:
+    """Runs timers under leases; job names are unique in a role. `holder` tells processes on one database apart."""
+
+    database: Database
+    clock: Clock
+    role: str
+
+    def __post_init__(self) -> None:
+        self.holder = self.role if isinstance(self.database, SqliteDatabase) else mint(self.role)
+
+    async def run(self, job: Job, deps: Any) -> None:
+        """Run one job until cancelled; it fails and waits like anything else, it never stops the role."""
+        held_until = self.clock.now()
+        try:
+            while True:
+                try:
+                    if self.clock.now() + RENEW > held_until:
+                        held_until = await self._take(job)
+                    if held_until > self.clock.now():
+                        held_until = await self._run_held(job, deps, held_until)
+                        JOBS.labels(job.name, "done").inc()
+                except Exception as error:  # noqa: BLE001 what a job needs is away: the next round tries again
+                    JOBS.labels(job.name, "failed").inc()
+                    log.warning("job.failed", job=job.name, error=type(error).__name__, code=getattr(error, "code", ""))
+                await asyncio.sleep(job.every_s)
+        finally:
+            with contextlib.suppress(Exception):
+                await self._let_go(job)
+
+    async def _run_held(self, job: Job, deps: Any, held_until: datetime) -> datetime:
+        """Run the job once, renewing its lease as long as it takes; returns until when the lease is ours."""
+        running = asyncio.ensure_future(job.run(deps))
+        try:
+            while True:
+                done, _ = await asyncio.wait({running}, timeout=RENEW.total_seconds())
+                if done:
+                    running.result()
+                    return held_until
+                held_until = await self._take(job)
+                if held_until <= self.clock.now():
+                    raise LeaseLostError
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def _take(self, job: Job) -> datetime:
+        """Take or renew the lease; returns until when it is ours, or now if another holds it."""
+        now = self.clock.now()
+        until = now + max(LEASE, timedelta(seconds=2 * job.every_s))
+        statement = postgresql.insert(leases)
+        free = or_(leases.c.holder == self.holder, leases.c.until < rfc3339(now))
+        changed = statement.on_conflict_do_update(
+            index_elements=["name"],
+            set_={
+                "holder": statement.excluded.holder,
+                "until": statement.excluded.until,
+                "epoch": leases.c.epoch + 1,
+            },
+            where=free,
+        )
+
+        async def work(tx: Transaction) -> bool:
+            row = {"name": job.name, "holder": self.holder, "epoch": 1, "until": rfc3339(until)}
+            return (await tx.execute(changed, row)).rowcount == 1
+
+        return until if await self.database.write(work) else now
+
+    async def _let_go(self, job: Job) -> None:
+        """Let another process take over at once."""
+        ours = (leases.c.name == job.name, leases.c.holder == self.holder)
+
+        async def work(tx: Transaction) -> None:
+            await tx.execute(update(leases).where(*ours).values(until=""))
+
+        await self.database.write(work)

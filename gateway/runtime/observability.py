@@ -1,0 +1,174 @@
+"""What operators see: log lines with an allow-list of fields, metrics, health and readiness.
+
+A log line is an event name and fields from `FIELDS`; anything else is dropped and only its name kept, values are cut
+at 200 characters, and exceptions appear as class and place, never as text: what people sent cannot reach the log.
+Lines of libraries keep their template without its arguments.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TextIO
+
+import structlog
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from sqlalchemy import func, select
+from starlette.responses import Response
+
+from gateway.protocol.canonical import compact
+from gateway.protocol.clock import Clock, parse_rfc3339, rfc3339
+from gateway.runtime.database import Database, one
+from gateway.runtime.tables import outbox
+
+VALUE_CHARACTERS_MAX = 200
+CHECK_S_MAX = 2.0
+
+DELIVERIES = Counter("gateway_deliveries_total", "Deliveries by what became of them", ["consumer", "topic", "result"])
+PARKED_GAUGE = Gauge("gateway_parked_due", "Parked messages that are due", ["consumer"])
+HTTP_REQUESTS = Counter("gateway_http_requests_total", "Requests answered", ["route", "method", "status"])
+HTTP_SECONDS = Histogram("gateway_http_seconds", "Time to answer, from first byte to last", ["route"])
+OUTBOX_ROWS = Gauge("gateway_outbox_unpublished_rows", "Messages that the bus does not have yet", ["role"])
+OUTBOX_BYTES = Gauge("gateway_outbox_unpublished_bytes", "Bytes that the bus does not have yet", ["role"])
+OUTBOX_AGE = Gauge("gateway_outbox_oldest_seconds", "Age of the oldest unpublished message", ["role"])
+RELAY_PUBLISHED = Counter("gateway_relay_published_total", "Messages that the bus acknowledged", ["role", "topic"])
+WRITE_BATCH = Histogram("gateway_write_batch_works", "Works per commit", buckets=(1, 2, 4, 8, 16, 32, 64))
+FEED_NUMBERED = Counter("gateway_feed_items_total", "Feed items given a position")
+JOBS = Counter("gateway_jobs_total", "Runs of timers", ["job", "result"])
+
+FIELDS = frozenset(
+    {
+        *("event", "level", "logger", "timestamp", "request_id", "dropped"),
+        *("role", "component", "consumer", "topic", "partition", "offset", "seq", "key_id", "release", "source"),
+        *("error", "code", "where", "reason", "state", "result", "attempt", "count", "rows", "bytes", "duration_ms"),
+        *("route", "method", "status", "host", "port", "job", "folder", "database", "bus", "version"),
+        *("case_id", "claim_id", "msg_id", "eid", "batch_id", "obligation_id", "party", "rule", "year", "size"),
+    }
+)
+"""Names of log fields. Ids are random tokens of ours; no field holds what a person has, got or is called."""
+
+Event = MutableMapping[str, Any]
+
+
+def configure_logging(level: str, clock: Clock, stream: TextIO = sys.stderr) -> None:
+    """Send our lines and those of libraries to `stream`: JSON, or columns where it is a terminal."""
+    renderer = structlog.dev.ConsoleRenderer() if stream.isatty() else _render_json
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            keep_known_fields,
+            partial(_add_time, clock=clock),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(level=max(number, logging.INFO), handlers=[_LibraryLines()], force=True)
+    logging.getLogger("httpx2").setLevel(max(number, logging.WARNING))  # a line a request would drown the rest
+
+
+def keep_known_fields(_logger: Any, _method: str, event: Event) -> Event:
+    """Keep fields that `FIELDS` names, cut; exceptions and stacks are reduced to a class name."""
+    error = event.pop("exc_info", None)
+    if error:
+        kind = error if isinstance(error, BaseException) else sys.exception()
+        event.setdefault("error", type(kind).__name__)
+    kept = {name: _cut(value) for name, value in event.items() if name in FIELDS}
+    dropped = sorted(set(event) - FIELDS)
+    return kept | {"dropped": ",".join(dropped)} if dropped else kept
+
+
+def _cut(value: Any) -> Any:
+    return value if isinstance(value, (int, float, bool, type(None))) else str(value)[:VALUE_CHARACTERS_MAX]
+
+
+def _add_time(_logger: Any, _method: str, event: Event, clock: Clock) -> Event:
+    return {"timestamp": rfc3339(clock.now()), **event}
+
+
+def _render_json(_logger: Any, _method: str, event: Event) -> str:
+    return compact(dict(event)).decode()
+
+
+class _LibraryLines(logging.Handler):
+    """Pass on a library's line as its template, without arguments and without exception text."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = {"logger": record.name}
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["error"] = record.exc_info[0].__name__
+        structlog.get_logger(record.name).log(record.levelno, str(record.msg), **fields)
+
+
+# Health, readiness, metrics
+
+Check = Callable[[], Awaitable[str | None]]
+
+
+@dataclass
+class Readiness:
+    """Named checks; each returns why it is not ready, or None. `add` is called while a role is wired."""
+
+    checks: dict[str, Check] = field(default_factory=dict)
+
+    def add(self, name: str, check: Check) -> None:
+        self.checks[name] = check
+
+    async def failing(self) -> dict[str, str]:
+        """Ask every check, each for at most 2 s; return name → reason of those that are not ready."""
+        reasons = await asyncio.gather(*(self._ask(check) for check in self.checks.values()))
+        return {name: reason for name, reason in zip(self.checks, reasons, strict=True) if reason is not None}
+
+    async def _ask(self, check: Check) -> str | None:
+        try:
+            return await asyncio.wait_for(check(), CHECK_S_MAX)
+        except TimeoutError:
+            return "no answer in time"
+        except Exception as error:  # noqa: BLE001 a check that fails is an answer
+            return type(error).__name__
+
+
+def health_routes(readiness: Readiness) -> APIRouter:
+    """`/healthz`: the process answers. `/readyz`: it can do its work, else 503 with who is down."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/healthz")
+    async def healthz() -> Response:
+        return Response(compact({"status": "ok"}), 200, {"cache-control": "no-store"}, "application/json")
+
+    @router.get("/readyz")
+    async def readyz() -> Response:
+        failing = await readiness.failing()
+        body = {"ready": not failing, "checks": {name: failing.get(name, "ok") for name in readiness.checks}}
+        headers = {"cache-control": "no-store"} | ({"retry-after": "5"} if failing else {})
+        return Response(compact(body), 503 if failing else 200, headers, "application/json")
+
+    return router
+
+
+def metrics_routes() -> APIRouter:
+    """`/metrics` in Prometheus' text format."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(), 200, {"content-type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+async def measure_outbox(database: Database, role: str, clock: Clock) -> None:
+    """Set the outbox gauges from the table, which is the truth; a job of every role."""
+    columns = (func.count(), func.coalesce(func.sum(outbox.c.bytes), 0), func.min(outbox.c.created_at))
+    waiting = select(*columns).where(outbox.c.published_at.is_(None))
+    found = await database.read(partial(one, statement=waiting))
+    rows, size, oldest = (0, 0, None) if found is None else tuple(found)
+    OUTBOX_ROWS.labels(role).set(rows)
+    OUTBOX_BYTES.labels(role).set(size)
+    OUTBOX_AGE.labels(role).set((clock.now() - parse_rfc3339(oldest)).total_seconds() if oldest else 0)

@@ -1,0 +1,197 @@
+"""The outbox: messages and audit records leave in the same commit as the state change that caused them.
+
+`add` takes the stream's next `seq` under the stream row's lock and stores the exact bytes of the stamp; signing and
+sending come after the commit (the relay). If we die before the commit, nothing happened; after it, the relay finds
+the rows at the next start.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from zlib import crc32
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
+
+from gateway.protocol.canonical import compact
+from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.errors import UnavailableError
+from gateway.protocol.exchange import Message, Stamp, text_hash
+from gateway.protocol.identifiers import mint
+from gateway.protocol.jose import PrivateKey
+from gateway.protocol.records import Record
+from gateway.runtime import openings
+from gateway.runtime.database import Database, Transaction, one
+from gateway.runtime.keys import TrustHolder
+from gateway.runtime.openings import Vault
+from gateway.runtime.tables import audit_rows, outbox, streams
+
+SHARDS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who stamps: the role's code, custody and stamp key, and what it needs to fill a stamp."""
+
+    role: str
+    custody: str
+    stamp_key: PrivateKey
+    vault: Vault
+    trust: TrustHolder
+    clock: Clock
+    lifetime: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One message to send. Either `manifest` (a party's, passed on with its receipt) or `message` (our own)."""
+
+    topic: str
+    key: str
+    type: str
+    record: Record
+    msg_id: str = ""
+    manifest: str | None = None
+    dossier: str | None = None
+    receipt: str | None = None
+    message: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """The stamp's bytes and key id as stored: signing them again gives the same receipt."""
+
+    payload: bytes
+    kid: str
+
+
+@dataclass
+class Admission:
+    """Rows and bytes not yet published; past a limit an edge answers 503. Counted on the event loop."""
+
+    rows_max: int
+    bytes_max: int
+    rows: int = 0
+    bytes: int = 0
+
+    def count(self, rows: int, size: int) -> None:
+        self.rows += rows
+        self.bytes += size
+
+    def check(self) -> None:
+        if self.rows > self.rows_max or self.bytes > self.bytes_max:
+            raise UnavailableError("admission.outbox-full", retry_after_s=30)
+
+
+@dataclass
+class Outbox:
+    """`wake` and `wake_audit` are set by the relays; calling them only shortens their wait."""
+
+    sender: Sender
+    admission: Admission
+    wake: Callable[[], None] = field(default=lambda: None)
+    wake_audit: Callable[[], None] = field(default=lambda: None)
+
+    async def add(self, tx: Transaction, *announcements: Post | Record) -> list[Stamped]:
+        """Add posts (with their records) and further records, in order; return the stamps of the posts."""
+        at = self.sender.clock.now()
+        posts = [one for one in announcements if isinstance(one, Post)]
+        stamped = [await self._add_post(tx, post, at) for post in posts]
+        seen: dict[str, Record] = {}
+        for announcement in announcements:
+            made = announcement.record if isinstance(announcement, Post) else announcement
+            seen[made.eid] = made
+        await self._add_records(tx, list(seen.values()))
+        if posts:
+            tx.after_commit(self.wake)
+        tx.after_commit(self.wake_audit)
+        return stamped
+
+    async def _add_post(self, tx: Transaction, post: Post, at: datetime) -> Stamped:
+        seq = await _next_seq(tx, post.topic, post.key)
+        sender = self.sender
+        stamp = Stamp(
+            eid=post.record.eid,
+            role=sender.role,
+            custody=sender.custody,
+            topic=post.topic,
+            key=post.key,
+            seq=seq,
+            type=post.type,
+            received_at=at,
+            expires=at + sender.lifetime,
+            registry_release=sender.trust.number,
+            manifest_sha256=text_hash(post.manifest),
+            dossier_sha256=text_hash(post.dossier),
+            message=None if post.message is None else post.message.model_dump(mode="json", exclude_none=True),
+        )
+        payload = compact(stamp.model_dump(mode="json", exclude_none=True))
+        size = len(payload) + sum(len(part) for part in (post.manifest, post.dossier, post.receipt) if part)
+        row = {
+            "topic": post.topic,
+            "key": post.key,
+            "shard": crc32(post.key.encode()) % SHARDS,
+            "seq": seq,
+            "type": post.type,
+            "msg_id": post.msg_id or mint("msg"),
+            "manifest": post.manifest,
+            "dossier": post.dossier,
+            "receipt": post.receipt,
+            "stamp": payload,
+            "kid": sender.stamp_key.kid,
+            "bytes": size,
+            "created_at": rfc3339(at),
+        }
+        await tx.execute(insert(outbox), [row])
+        tx.after_commit(partial(self.admission.count, 1, size))
+        return Stamped(payload, sender.stamp_key.kid)
+
+    async def _add_records(self, tx: Transaction, records: Sequence[Record]) -> None:
+        values = [
+            {
+                "eid": record.eid,
+                "type": record.type.name,
+                "case_id": record.case_id,
+                "at": rfc3339(record.at),
+                "cause": record.cause,
+                "clear": compact(dict(record.clear)).decode(),
+            }
+            for record in records
+        ]
+        if values:
+            await tx.execute(insert(audit_rows), values)
+        for case_id in {record.case_id for record in records if record.facts and record.case_id}:
+            secret = await self.sender.vault.of_case(tx, case_id)
+            facts = {record.eid: record.facts for record in records if record.case_id == case_id and record.facts}
+            await openings.add(tx, secret, facts)
+
+
+def _take_seq(dialect: type[sqlite.Insert] | type[postgresql.Insert]) -> ReturningInsert[Any]:
+    statement = dialect(streams)
+    return statement.on_conflict_do_update(index_elements=["topic", "key"], set_={"seq": streams.c.seq + 1}).returning(
+        streams.c.seq
+    )
+
+
+_TAKE_SEQ = _take_seq(postgresql.Insert)
+"""Both dialects write this upsert alike; the row's lock is held until the commit, so order is commit order."""
+
+
+async def _next_seq(tx: Transaction, topic: str, key: str) -> int:
+    taken = await tx.execute(_TAKE_SEQ, {"topic": topic, "key": key, "seq": 1})
+    [(seq,)] = taken.all()
+    return int(seq)
+
+
+async def load_admission(database: Database, *, rows_max: int, bytes_max: int) -> Admission:
+    """Count what a former process left unpublished."""
+    rows = func.count().label("waiting_rows")
+    size = func.coalesce(func.sum(outbox.c.bytes), 0).label("waiting_bytes")
+    waiting = select(rows, size).where(outbox.c.published_at.is_(None))
+    found = await database.read(partial(one, statement=waiting))
+    if found is None:
+        return Admission(rows_max, bytes_max)
+    return Admission(rows_max, bytes_max, int(found.waiting_rows), int(found.waiting_bytes))

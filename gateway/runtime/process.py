@@ -1,0 +1,190 @@
+"""One role as it runs: its database, keys, outbox, relays, workers, timers and HTTP, started and stopped in order.
+
+Knows no component by name; `gateway/roles.py` says which components a role has. In role `all` several of these share
+one process and one bus, each with its own database, keys and writer, as if alone.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+
+import structlog
+from fastapi import FastAPI
+from sqlalchemy import delete
+
+from gateway.protocol.canonical import read_json_object
+from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.exchange import parse_message
+from gateway.protocol.registry import Trust
+from gateway.runtime import failpoints, tables
+from gateway.runtime.audit_relay import AuditRelay
+from gateway.runtime.auth import Issuer, token_routes
+from gateway.runtime.bus import Bus
+from gateway.runtime.component import Component
+from gateway.runtime.database import Database, Transaction, open_database
+from gateway.runtime.feed import FeedSequencer
+from gateway.runtime.http import create_app
+from gateway.runtime.jobs import JobRunner
+from gateway.runtime.keys import Keyring, TrustHolder
+from gateway.runtime.observability import Readiness, health_routes, metrics_routes
+from gateway.runtime.openings import Vault
+from gateway.runtime.outbox import Outbox, Sender, load_admission
+from gateway.runtime.relay import Relay
+from gateway.runtime.schema import migrate
+from gateway.runtime.settings import RoleSettings, claim_database
+from gateway.runtime.web.reference import reference_routes
+from gateway.runtime.worker import Worker, run_verbatim
+
+HOUR_S = 3600.0
+RESTART_S = 1.0
+
+log = structlog.get_logger("process")
+
+
+@dataclass
+class RoleProcess:
+    """Everything of one role that components are built from. Open it, add components, mount their apps, run it."""
+
+    settings: RoleSettings
+    clock: Clock
+    bus: Bus
+    database: Database
+    keyring: Keyring
+    trust: TrustHolder
+    outbox: Outbox
+    feed: FeedSequencer
+    components: list[Component] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+    readiness: Readiness = field(default_factory=Readiness)
+    _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    @classmethod
+    async def open(cls, settings: RoleSettings, bus: Bus, clock: Clock) -> "RoleProcess":
+        """Open database and keys; refuses another role's database and weak or missing keys."""
+        failpoints.arm(settings.failpoint)
+        keyring = Keyring.load(settings.keys)
+        trust = TrustHolder(parse_message(Trust, read_json_object(settings.trust_file.read_bytes())))
+        database = open_database(settings.database_url)
+        migrate(database, "runtime", "gateway.runtime.migrations")
+        claim_database(database, settings.instance)
+        sender = Sender(
+            role=settings.instance,
+            custody=settings.custody,
+            stamp_key=keyring.named(f"{settings.instance}/stamp/"),
+            vault=Vault(keyring.storage),
+            trust=trust,
+            clock=clock,
+        )
+        limits = {"rows_max": settings.outbox_rows_max, "bytes_max": settings.outbox_bytes_max}
+        admission = await load_admission(database, **limits)
+        feed = FeedSequencer(database, clock, keyring.storage)
+        return cls(settings, clock, bus, database, keyring, trust, Outbox(sender, admission), feed)
+
+    def add(self, component: Component) -> None:
+        """Migrate a component's tables and take it in."""
+        migrate(self.database, component.name, component.migrations)
+        self.components.append(component)
+        if component.ready is not None:
+            self.readiness.add(component.name, component.ready)
+
+    def app(self, title: str, components: Sequence[Component], url: str) -> FastAPI:
+        """Make the HTTP app of some of the role's components, with tokens, health and reference pages."""
+        app = create_app(title, clock=self.clock)
+        issuer = Issuer(
+            self.settings.role,
+            url,
+            self.keyring.named(f"{self.settings.instance}/access/"),
+            self.database,
+            self.trust,
+            self.clock,
+        )
+        app.state.issuer = issuer
+        app.include_router(token_routes(issuer))
+        for component in components:
+            for router in component.routers:
+                app.include_router(router)
+        app.include_router(health_routes(self.readiness))
+        app.include_router(metrics_routes())
+        app.include_router(reference_routes(app))
+        return app
+
+    def start(self) -> None:
+        """Start relays, workers, sequencer and timers as tasks of the running loop; a witness is not on the bus."""
+        if self.settings.role != "witness":
+            self._start_relays()
+        for component in self.components:
+            self._start_component(component)
+        jobs = JobRunner(self.database, self.clock, self.settings.instance)
+        for component in self.components:
+            for job in component.jobs:
+                self._run(partial(jobs.run, job, component.deps), job.name)
+
+    def _start_relays(self) -> None:
+        relay = Relay(self.database, self.bus, self.keyring, self.outbox)
+        audit_relay = AuditRelay(
+            self.settings.instance,
+            self.keyring.named(f"{self.settings.instance}/audit/"),
+            self.database,
+            self.bus,
+            self.outbox.sender.vault,
+            self.clock,
+            self.outbox,
+        )
+        self._run(relay.run, "relay")
+        self._run(audit_relay.run, "audit-relay")
+        self._run(self.feed.run, "feed")
+        self._run(partial(self._prune, relay), "prune")
+
+    def _start_component(self, component: Component) -> None:
+        if component.subscriptions:
+            worker = Worker(
+                component,
+                self.settings.instance,
+                self.database,
+                self.bus,
+                self.outbox,
+                self.trust,
+                self.clock,
+            )
+            self.workers.append(worker)
+            self._run(worker.run, f"worker {component.name}")
+        for task in component.tasks:
+            self._run(task, component.name)
+        if component.verbatim:
+            self._run(partial(run_verbatim, component, self.settings.instance, self.bus), component.name)
+
+    def _run(self, run: Callable[[], Awaitable[None]], name: str) -> None:
+        async def task() -> None:
+            while True:
+                try:
+                    await run()
+                except Exception as error:  # noqa: BLE001 a task of a role never ends silently
+                    log.error("process.task-failed", task=name, error=type(error).__name__)
+                await asyncio.sleep(RESTART_S)
+
+        self._tasks.append(asyncio.create_task(task(), name=f"{self.settings.instance}: {name}"))
+
+    async def _prune(self, relay: Relay) -> None:
+        """Drop what is kept only for a while: published outbox rows, idempotency answers."""
+        while True:
+            await asyncio.sleep(HOUR_S)
+            await relay.prune(timedelta(days=self.settings.outbox_days))
+            before = rfc3339(self.clock.now() - timedelta(days=self.settings.idempotency_days))
+
+            async def work(tx: Transaction, before: str = before) -> None:
+                old = tables.idempotency.c.at < before
+                await tx.execute(delete(tables.idempotency).where(old, tables.idempotency.c.operation != "money"))
+
+            await self.database.write(work)
+
+    async def close(self) -> None:
+        """Stop tasks, then finish queued works and let go of the database."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        await self.database.close()

@@ -1,0 +1,111 @@
+"""The relay: signs what the outbox holds and publishes it, in order per key, until the bus has it.
+
+One relay a role. A row is marked published only after the bus acknowledged it; if we die between, it is published
+again and the inbox drops the second one. Published rows are kept: a lost bus is refilled from them.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, select, update
+
+from gateway.protocol.clock import rfc3339
+from gateway.protocol.exchange import Exchange
+from gateway.protocol.jose import PrivateKey, Typ, sign
+from gateway.runtime import failpoints
+from gateway.runtime.bus import Bus, BusRecord
+from gateway.runtime.database import Database, Transaction, rows
+from gateway.runtime.keys import Keyring
+from gateway.runtime.outbox import Outbox
+from gateway.runtime.tables import outbox as outbox_table
+
+BATCH_MAX = 500
+IDLE_S = 0.5
+
+log = structlog.get_logger("relay")
+
+
+def signed_exchange(row: Row[Any], key: PrivateKey) -> Exchange:
+    """Sign the stored stamp and put the exchange object together; the first stamp is also the receipt."""
+    stamp = sign(row.stamp, key, Typ.STAMP)
+    receipt = row.receipt or (stamp if row.manifest is not None else None)
+    return Exchange(stamp=stamp, manifest=row.manifest, dossier=row.dossier, receipt=receipt)
+
+
+@dataclass
+class Relay:
+    database: Database
+    bus: Bus
+    keyring: Keyring
+    outbox: Outbox
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.outbox.wake = self.wake.set
+
+    async def run(self) -> None:
+        """Run until cancelled; any failure of bus or database is waited out, never fatal."""
+        wait_s = IDLE_S
+        while True:
+            try:
+                moved = await self.step()
+                wait_s = IDLE_S
+            except Exception as error:  # noqa: BLE001 the relay outlives every dependency
+                log.warning("relay.failed", error=type(error).__name__)
+                moved, wait_s = 0, min(30.0, wait_s * 2)
+            if moved < BATCH_MAX:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.wake.wait(), wait_s)
+            self.wake.clear()
+
+    async def step(self) -> int:
+        """Publish one batch; returns how many rows were marked."""
+        unpublished = select(outbox_table).where(outbox_table.c.published_at.is_(None))
+        found = await self.database.read(
+            partial(rows, statement=unpublished.order_by(outbox_table.c.id).limit(BATCH_MAX))
+        )
+        failpoints.reach("relay.after_select")
+        done: list[Row[Any]] = []
+        for topic, group in groupby(sorted(found, key=lambda row: (row.topic, row.id)), key=lambda row: row.topic):
+            waiting = list(group)
+            records = [self._record(row) for row in waiting]
+            acknowledged = await self.bus.publish(topic, records)
+            done += waiting[:acknowledged]
+        if done:
+            failpoints.reach("relay.after_send")
+            await self._mark(done)
+            failpoints.reach("relay.after_ack")
+        return len(done)
+
+    def _record(self, row: Row[Any]) -> BusRecord:
+        exchange = signed_exchange(row, self.keyring.keys[row.kid])
+        headers = {"ce_id": row.msg_id, "ce_type": row.type, "ce_source": self.outbox.sender.role}
+        return BusRecord(row.key, exchange.encode(), headers)
+
+    async def _mark(self, done: Sequence[Row[Any]]) -> None:
+        at = rfc3339(self.outbox.sender.clock.now())
+        ids = [row.id for row in done]
+
+        async def work(tx: Transaction) -> None:
+            statement = update(outbox_table).where(outbox_table.c.id.in_(ids))
+            await tx.execute(statement.values(published_at=at))
+            size = sum(row.bytes for row in done)
+            tx.after_commit(partial(self.outbox.admission.count, -len(done), -size))
+
+        await self.database.write(work)
+
+    async def prune(self, kept: timedelta) -> None:
+        """Drop rows that were published longer ago than `kept`."""
+        before = rfc3339(self.outbox.sender.clock.now() - kept)
+
+        async def work(tx: Transaction) -> None:
+            await tx.execute(outbox_table.delete().where(outbox_table.c.published_at < before))
+
+        await self.database.write(work)

@@ -1,0 +1,157 @@
+"""One role's settings: `<folder>/settings.toml`, overridden by `GATEWAY_*` variables and secret files.
+
+The only place that reads the environment. Order, strongest first: arguments, environment, one file a setting in
+`<folder>/secrets/` (`gateway_database_url`), `settings.toml`. Paths are relative to the folder. Unknown keys are
+refused, so that a misspelt limit is not silently the default. A role claims its database and locks its folder: it
+refuses to start with another's.
+"""
+
+import fcntl
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from sqlalchemy import Connection, insert, inspect, select
+
+from gateway.protocol.exchange import faults_of
+from gateway.runtime.database import Database
+from gateway.runtime.failpoints import PLACES
+from gateway.runtime.tables import role_owner
+
+RoleName = Literal["sz", "core", "hk", "insurer", "audit", "witness"]
+
+
+class SettingsError(Exception):
+    """The role refuses to start; the text names the setting, never its value."""
+
+
+class RoleSettings(BaseSettings):
+    """What one process of one role needs to know. `instance` is its code in the registry, e.g. `witness-sz`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="GATEWAY_", validate_default=True)
+
+    folder: Path
+    role: RoleName
+    instance: str = Field(default="", max_length=64)
+    """The role's own code in the registry; the role's name when not set."""
+    custody: Literal["own", "hosted"] = "hosted"
+    database_url: str = Field(default="", repr=False)
+    """`sqlite:///path` or `postgresql+asyncpg://…`; `<folder>/<role>.db` when not set."""
+    bus: str = Field(default="", pattern=r"^(|embedded:.+|kafka:.+)$")
+    """`embedded:<path>` or `kafka:<bootstrap servers>`; `embedded:<folder>/bus.db` when not set."""
+    keys: Path = Path("keys")
+    trust_file: Path = Path("trust.json")
+    registry_folder: Path = Path("registry")
+    base_url: str = Field(default="http://127.0.0.1:8000", pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")
+    """How others reach this role, with its prefix and without a trailing slash: `https://hub.example/hk`."""
+    outbox_rows_max: int = Field(default=100_000, ge=1)
+    outbox_bytes_max: int = Field(default=1 << 30, ge=1)
+    body_bytes_max: int = Field(default=1 << 20, ge=1024)
+    bill_bytes_max: int = Field(default=8 << 20, ge=1024)
+    attachment_bytes_max: int = Field(default=32 << 20, ge=1024)
+    failpoint: str | None = Field(default=None, pattern=r"^[a-z._]+=(kill|raise|sleep(:[0-9.]+)?)(@[1-9][0-9]*)?$")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    outbox_days: int = Field(default=30, ge=1)
+    idempotency_days: int = Field(default=30, ge=1)
+    bus_days: int = Field(default=7, ge=1)
+    extra: dict[str, str] = Field(default_factory=dict)
+    """What only this role's component knows: the desk's party code, the URL of `hk`."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        folder = Path(init_settings()["folder"])
+        sources = [init_settings, env_settings]
+        if (folder / "secrets").is_dir():
+            sources.append(SecretsSettingsSource(settings_cls, secrets_dir=folder / "secrets"))
+        return (*sources, TomlConfigSettingsSource(settings_cls, toml_file=folder / "settings.toml"))
+
+    @model_validator(mode="after")
+    def _fill(self) -> Self:
+        """Fill what depends on the folder; the model is frozen for everybody else."""
+        folder = self.folder.absolute()
+        bus = self.bus or "embedded:bus.db"
+        kind, _, place = bus.partition(":")
+        filled = {
+            "folder": folder,
+            "instance": self.instance or self.role,
+            "database_url": self.database_url or f"sqlite:///{folder / self.role}.db",
+            "bus": f"embedded:{folder / place}" if kind == "embedded" else bus,
+            "keys": folder / self.keys,
+            "trust_file": folder / self.trust_file,
+            "registry_folder": folder / self.registry_folder,
+        }
+        for name, value in filled.items():
+            object.__setattr__(self, name, value)
+        if self.failpoint is not None and self.failpoint.partition("=")[0] not in PLACES:
+            raise ValueError("failpoint names no place")
+        return self
+
+
+def load_settings(folder: Path) -> RoleSettings:
+    """Read a role's settings from its folder; `SettingsError` names every setting that is wrong."""
+    if not (folder / "settings.toml").is_file():
+        raise SettingsError(f"{folder.name}/settings.toml is missing")
+    try:
+        return RoleSettings(folder=folder)
+    except ValidationError as error:
+        wrong = ", ".join(f"{fault.pointer or '/'} ({fault.code})" for fault in faults_of(error))
+        raise SettingsError(f"{folder.name}/settings.toml: {wrong}") from None
+    except tomllib.TOMLDecodeError:
+        raise SettingsError(f"{folder.name}/settings.toml is no TOML") from None
+
+
+def claim_database(database: Database, owner: str) -> None:
+    """Write our name into a new database, or refuse one that says it is another's.
+
+    `owner` is the instance code. Call it after the runtime's migration and before any component's.
+    """
+
+    def claim(connection: Connection) -> str:
+        if not inspect(connection).has_table(role_owner.name):
+            raise SettingsError("the database has no runtime tables: migrate it first")
+        found = connection.execute(select(role_owner.c.owner)).scalar_one_or_none()
+        if found is None:
+            connection.execute(insert(role_owner), [{"number": 1, "owner": owner}])
+        return found or owner
+
+    if database.run_sync(claim) != owner:
+        raise SettingsError(f"the database of {owner} belongs to another role")
+
+
+@dataclass(frozen=True)
+class FolderLock:
+    """An exclusive lock on a data folder. The kernel lets go of it when the process ends, however it ends."""
+
+    descriptor: int
+
+    def release(self) -> None:
+        os.close(self.descriptor)
+
+
+def lock_folder(path: Path) -> FolderLock:
+    """Lock a data folder for the process's life; `SettingsError` if another process serves it."""
+    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise SettingsError(f"another process serves the folder {path.name}") from None
+    return FolderLock(descriptor)

@@ -1,0 +1,274 @@
+"""The worker: reads a component's topics, verifies, and runs each message's handler as one work of one batch.
+
+What comes of a message: applied, dropped as a duplicate, parked (gap, RETRY, held, HALT), refused with an answer, or
+quarantined. The bus offset is committed after the database; if we die between, the inbox drops the second delivery.
+The worker stops by itself at 3 halts in 60 s, on settlement topics at the first.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+
+from gateway.protocol.canonical import sha256_hex
+from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.errors import (
+    Disposition,
+    GatewayError,
+    HeldError,
+    MalformedInputError,
+    UnknownKeyError,
+)
+from gateway.protocol.exchange import Exchange
+from gateway.protocol.records import record
+from gateway.protocol.topics import ROLE_OF, SETTLEMENT_OUTCOMES, SETTLEMENT_REQUESTS, TOPICS
+from gateway.protocol.verification import verify_exchange
+from gateway.runtime import failpoints, inbox
+from gateway.runtime.bus import Bus, Consumer, Fetched
+from gateway.runtime.component import Component, Delivery, Subscription
+from gateway.runtime.database import Database, Transaction, rows
+from gateway.runtime.inbox import Admitted
+from gateway.runtime.keys import TrustHolder
+from gateway.runtime.observability import DELIVERIES, PARKED_GAUGE
+from gateway.runtime.outbox import Outbox
+from gateway.runtime.tables import parked
+
+RECORDS_MAX = 100
+FETCH_S = 1.0
+RETRY_EVERY_S = 0.2
+HALTS_MAX = 3
+HALTS_WINDOW = timedelta(seconds=60)
+MONEY_TOPICS = (SETTLEMENT_REQUESTS, SETTLEMENT_OUTCOMES)
+
+log = structlog.get_logger("worker")
+
+
+@dataclass
+class Worker:
+    """One consumer group of one component. `halts` is owned by `_settle`; `stopped` is read by readiness."""
+
+    component: Component
+    role: str
+    database: Database
+    bus: Bus
+    outbox: Outbox
+    trust: TrustHolder
+    clock: Clock
+    stopped: str | None = None
+    halts: deque[datetime] = field(default_factory=deque)
+    last_success: datetime | None = None
+    consumer: Consumer | None = None
+
+    @property
+    def group(self) -> str:
+        return f"{self.role}.{self.component.name}"
+
+    async def run(self) -> None:
+        """Run until cancelled. A failing database or bus is waited out; only halts stop the worker."""
+        topics = [subscription.topic for subscription in self.component.subscriptions]
+        self.consumer = await self.bus.subscribe(self.group, topics)
+        retries = asyncio.create_task(self._retry_parked())
+        try:
+            while True:
+                await self._round(self.consumer)
+        finally:
+            retries.cancel()
+            await self.consumer.close()
+
+    async def _round(self, consumer: Consumer) -> None:
+        if self.stopped:
+            await asyncio.sleep(FETCH_S)
+            return
+        fetched = await consumer.fetch(RECORDS_MAX, FETCH_S)
+        while fetched:
+            failpoints.reach("consumer.after_fetch")
+            try:
+                await self.process(fetched)
+                failpoints.reach("consumer.after_commit")
+                await consumer.commit({(one.topic, one.partition): one.offset + 1 for one in fetched})
+                break
+            except Exception as error:  # noqa: BLE001 the database is away: these records are not lost, try again
+                log.warning("worker.waiting", consumer=self.group, error=type(error).__name__)
+                await asyncio.sleep(FETCH_S)
+        self.last_success = self.clock.now()
+
+    async def process(self, fetched: Sequence[Fetched]) -> None:
+        """Take records in order; returns once what became of each is durable. Raises only if that is unknown."""
+        ready = [await self._verify(one) for one in fetched]
+        results = await asyncio.gather(*(self._apply(one) for one in ready if one is not None), return_exceptions=True)
+        for delivery, result in zip((one for one in ready if one is not None), results, strict=True):
+            if isinstance(result, BaseException):
+                await self._settle(delivery, result)
+
+    async def _verify(self, fetched: Fetched) -> Delivery | None:
+        """Verify and prepare one record; what cannot go on is parked or quarantined here, and None returned."""
+        subscription = self._subscription(fetched.topic)
+        writer = ROLE_OF[TOPICS[fetched.topic].writer]
+        try:
+            exchange = Exchange.decode(fetched.value)
+            verified = verify_exchange(
+                exchange,
+                self.trust.directory,
+                topic=fetched.topic,
+                key=fetched.key,
+                writer=writer,
+                now=self.clock.now(),
+            )
+            if verified.stamp.type not in subscription.handlers:
+                raise MalformedInputError("message.type-unexpected")
+        except (HeldError, UnknownKeyError) as error:
+            await self._park(fetched, None, "held" if isinstance(error, HeldError) else "retry", error.code)
+            return None
+        except GatewayError as error:
+            if error.disposition is not Disposition.REFUSE:
+                await self._park(fetched, None, "retry", error.code)
+            else:
+                await self._quarantine(fetched, error.code)
+            return None
+        delivery = Delivery(
+            self.group,
+            fetched,
+            exchange,
+            verified.stamp,
+            verified.received_at,
+            verified.manifest,
+            verified.message,
+        )
+        return await self._prepare(subscription, delivery)
+
+    async def _prepare(self, subscription: Subscription, delivery: Delivery) -> Delivery | None:
+        prepare = (subscription.prepare or {}).get(delivery.stamp.type)
+        if prepare is None:
+            return delivery
+        try:
+            return delivery.with_prepared(await prepare(self.component.deps, delivery))
+        except Exception as error:  # noqa: BLE001 an error while preparing ends like one in the handler
+            await self._settle(delivery, error)
+            return None
+
+    async def _apply(self, delivery: Delivery) -> None:
+        subscription = self._subscription(delivery.fetched.topic)
+
+        async def work(tx: Transaction) -> Admitted:
+            admitted = await inbox.admit(tx, self.group, delivery.stamp)
+            if admitted is Admitted.APPLY:
+                failpoints.reach("consumer.after_inbox")
+                await subscription.handlers[delivery.stamp.type](tx, self.component.deps, delivery)
+                failpoints.reach("consumer.before_commit")
+            if admitted is Admitted.GAP:
+                where = (self.group, delivery.fetched, delivery.stamp)
+                await inbox.park(tx, *where, why="gap", code="stream.gap", now=self.clock.now())
+            else:
+                await inbox.unpark(tx, self.group, delivery.fetched)
+            return admitted
+
+        admitted = await self.database.write(work, key=delivery.fetched.key)
+        DELIVERIES.labels(self.group, delivery.fetched.topic, admitted.value).inc()
+
+    async def _settle(self, delivery: Delivery, error: BaseException) -> None:
+        """Decide by the error's disposition: refuse with an answer, retry later, hold, or halt the key."""
+        if not isinstance(error, Exception):
+            raise error
+        if isinstance(error, HeldError):
+            await self._park(delivery.fetched, delivery, "held", error.code)
+        elif isinstance(error, GatewayError) and error.disposition is Disposition.REFUSE:
+            await self._refuse(delivery, error)
+        elif isinstance(error, GatewayError) and error.disposition is Disposition.RETRY:
+            await self._park(delivery.fetched, delivery, "retry", error.code)
+        else:
+            await self._halt(delivery, type(error).__name__)
+
+    async def _refuse(self, delivery: Delivery, error: GatewayError) -> None:
+        subscription = self._subscription(delivery.fetched.topic)
+
+        async def work(tx: Transaction) -> None:
+            if await inbox.admit(tx, self.group, delivery.stamp) is Admitted.APPLY:
+                await subscription.on_refused(tx, self.component.deps, delivery, error)
+            await inbox.unpark(tx, self.group, delivery.fetched)
+
+        try:
+            await self.database.write(work, key=delivery.fetched.key)
+        except GatewayError:  # nobody to answer: a message of ours was refused, which is our fault
+            await self._halt(delivery, error.code)
+        else:
+            DELIVERIES.labels(self.group, delivery.fetched.topic, "refused").inc()
+
+    async def _halt(self, delivery: Delivery, code: str) -> None:
+        log.error("worker.halt", consumer=self.group, topic=delivery.fetched.topic, code=code)
+        await self._park(delivery.fetched, delivery, "halt", code)
+        self._count_halt(delivery.fetched.topic)
+
+    def _count_halt(self, topic: str) -> None:
+        now = self.clock.now()
+        self.halts.append(now)
+        while self.halts[0] < now - HALTS_WINDOW:
+            self.halts.popleft()
+        if topic in MONEY_TOPICS or len(self.halts) >= HALTS_MAX:
+            self.stopped = "halted"
+
+    async def _park(self, fetched: Fetched, delivery: Delivery | None, why: str, code: str) -> None:
+        stamp = delivery.stamp if delivery else None
+
+        async def work(tx: Transaction) -> None:
+            await inbox.park(tx, self.group, fetched, stamp, why=why, code=code, now=self.clock.now())
+            if why == "held":
+                await self.outbox.add(tx, self._security_record("held", fetched, code))
+
+        await self.database.write(work, key=fetched.key)
+        DELIVERIES.labels(self.group, fetched.topic, why).inc()
+
+    async def _quarantine(self, fetched: Fetched, code: str) -> None:
+        async def work(tx: Transaction) -> None:
+            if await inbox.put_in_quarantine(tx, self.group, fetched, code, self.clock.now()):
+                await self.outbox.add(tx, self._security_record("quarantined", fetched, code))
+            await inbox.unpark(tx, self.group, fetched)
+
+        await self.database.write(work, key=fetched.key)
+        DELIVERIES.labels(self.group, fetched.topic, "quarantined").inc()
+
+    def _security_record(self, what: str, fetched: Fetched, code: str) -> Any:
+        clear = {"topic": fetched.topic, "code": code, "sha256": sha256_hex(fetched.value)}
+        return record(f"{self.role}.message_{what}", at=self.clock.now(), clear=clear)
+
+    async def _retry_parked(self) -> None:
+        """Run beside `run`: take up parked messages that are due, oldest of each stream first."""
+        while True:
+            await asyncio.sleep(RETRY_EVERY_S)
+            try:
+                due = await self.database.read(self._due)
+                PARKED_GAUGE.labels(self.group).set(len(due))
+                if due and not self.stopped:
+                    await self.process(due)
+            except Exception as error:  # noqa: BLE001 the database is away: the rows are not
+                log.warning("worker.retry-waiting", consumer=self.group, error=type(error).__name__)
+
+    async def _due(self, tx: Transaction) -> list[Fetched]:
+        now = rfc3339(self.clock.now())
+        statement = select(parked).where(parked.c.consumer == self.group, parked.c.next_at <= now)
+        found = await rows(tx, statement.order_by(parked.c.topic, parked.c.key, parked.c.seq).limit(RECORDS_MAX))
+        return [Fetched(row.topic, row.partition, row.offset, row.key, row.value) for row in found]
+
+    def _subscription(self, topic: str) -> Subscription:
+        return next(found for found in self.component.subscriptions if found.topic == topic)
+
+
+async def run_verbatim(component: Component, role: str, bus: Bus) -> None:
+    """Read topics of signed bytes (releases, log entries) in batches; offsets follow once `take` has returned."""
+    take = {verbatim.topic: verbatim.take for verbatim in component.verbatim}
+    consumer = await bus.subscribe(f"{role}.{component.name}.verbatim", list(take))
+    while True:
+        fetched = await consumer.fetch(RECORDS_MAX * 5, FETCH_S)
+        while fetched:
+            try:
+                for topic in {one.topic for one in fetched}:
+                    await take[topic](component.deps, [one for one in fetched if one.topic == topic])
+                await consumer.commit({(one.topic, one.partition): one.offset + 1 for one in fetched})
+                break
+            except Exception as error:  # noqa: BLE001 a failing store is waited out; the records stay on the bus
+                log.warning("worker.verbatim-waiting", component=component.name, error=type(error).__name__)
+                await asyncio.sleep(FETCH_S)

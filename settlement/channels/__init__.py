@@ -1,0 +1,10 @@
+"""The catalogue of bank channels: one file and one line each. They translate and do no I/O."""
+
+from collections.abc import Mapping
+
+from settlement.channels.iso20022_http import Iso20022Http
+from settlement.ports import Channel
+
+CHANNELS: Mapping[str, Channel] = {
+    "iso20022_http": Iso20022Http(),
+}

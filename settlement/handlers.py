@@ -1,0 +1,22 @@
+"""Messages in from core: obligations, and requests to stop them."""
+
+from gateway.protocol.errors import GatewayError
+from gateway.protocol.settlements import ObligationAsked, VoidAsked
+from gateway.runtime.component import Delivery
+from gateway.runtime.database import Transaction
+from settlement import actions
+from settlement.actions import Deps
+
+
+async def on_obligation(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.open_obligation(tx, deps, delivery, delivery.message_as(ObligationAsked))
+
+
+async def on_void_asked(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.void_obligation(tx, deps, delivery, delivery.message_as(VoidAsked))
+
+
+async def on_refused(tx: Transaction, deps: Deps, delivery: Delivery, error: GatewayError) -> None:
+    """Core is ours: what settlement refuses of it is our own fault, so the topic halts instead of going on."""
+    del tx, deps, delivery
+    raise error

@@ -1,0 +1,10 @@
+"""Timers of settlement."""
+
+from gateway.runtime.component import Job
+from settlement.payments import make_batches, send_batches, take_notifications
+
+JOBS = (
+    Job("settlement.make-batches", 1.0, make_batches),
+    Job("settlement.send-batches", 0.5, send_batches),
+    Job("settlement.notifications", 0.5, take_notifications),
+)

@@ -1,0 +1,70 @@
+"""The topic table is what components really read: no message without a handler, no handler without a row."""
+
+import pytest
+
+from gateway.protocol.messages import MANIFESTS, MESSAGES
+from gateway.protocol.topics import ROLE_OF, TOPICS
+from tests.architecture.components import components, names
+from tests.architecture.topic_table import PAGE, table
+
+SIGNED_BYTES = {"registry.releases.v1": "gateway.participants", "audit.records.v1": "audit"}
+MESSAGE_TOPICS = sorted(set(TOPICS) - set(SIGNED_BYTES))
+
+
+def test_every_room_with_a_component_has_a_role_and_every_role_s_room_a_component() -> None:
+    assert set(names()) == set(ROLE_OF)
+
+
+@pytest.mark.parametrize("topic", sorted(TOPICS))
+def test_the_readers_of_a_topic_are_the_components_that_subscribe_to_it(topic: str) -> None:
+    subscribed = {
+        name
+        for name, component in components().items()
+        if topic in {one.topic for one in (*component.subscriptions, *component.verbatim)}
+    }
+
+    assert subscribed == set(TOPICS[topic].readers)
+
+
+@pytest.mark.parametrize("topic", MESSAGE_TOPICS)
+def test_every_message_of_a_topic_has_a_handler_and_every_handler_a_row(topic: str) -> None:
+    for reader in TOPICS[topic].readers:
+        [subscription] = [one for one in components()[reader].subscriptions if one.topic == topic]
+
+        assert set(subscription.handlers) == set(TOPICS[topic].messages)
+        assert set(subscription.prepare or {}) <= set(subscription.handlers)
+
+
+def test_no_component_subscribes_to_a_topic_that_has_no_row() -> None:
+    read = {one.topic for component in components().values() for one in (*component.subscriptions, *component.verbatim)}
+
+    assert read == set(TOPICS)
+
+
+@pytest.mark.parametrize(("topic", "reader"), SIGNED_BYTES.items())
+def test_topics_of_signed_bytes_are_read_whole(topic: str, reader: str) -> None:
+    assert TOPICS[topic].readers == (reader,)
+    assert topic in {one.topic for one in components()[reader].verbatim}
+
+
+def test_every_message_type_has_a_topic_and_every_topic_known_messages() -> None:
+    on_topics = {message for topic in MESSAGE_TOPICS for message in TOPICS[topic].messages}
+
+    assert on_topics == set(MANIFESTS) | set(MESSAGES)
+    assert not set(MANIFESTS) & set(MESSAGES)
+
+
+@pytest.mark.parametrize("topic", MESSAGE_TOPICS)
+def test_a_topic_leaves_its_role_exactly_when_another_role_reads_it(topic: str) -> None:
+    row = TOPICS[topic]
+
+    assert row.crosses is ({ROLE_OF[reader] for reader in row.readers} != {ROLE_OF[row.writer]})
+
+
+@pytest.mark.parametrize("topic", sorted(TOPICS))
+def test_a_topic_s_name_ends_with_its_major(topic: str) -> None:
+    assert topic.rpartition(".v")[2].isdecimal()
+
+
+def test_the_page_of_topics_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == table(), "run: python -m tests.architecture.topic_table"

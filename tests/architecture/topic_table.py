@@ -1,0 +1,44 @@
+"""The topic table for people: `python -m tests.architecture.topic_table` writes `docs/topics.md`."""
+
+from pathlib import Path
+
+from gateway.protocol.topics import ROLE_OF, TOPICS, Topic
+
+PAGE = Path(__file__).parents[2] / "docs" / "topics.md"
+
+HEAD = """# Topics
+
+Generated from `gateway/protocol/topics.py` by `python -m tests.architecture.topic_table`; do not edit.
+The schema of each message is `docs/schemas/<message>.json`; the outcomes of a payment share `outcome.json`.
+
+| topic | key | written by | read by | messages | leaves its side | own topic per hosted party | partitions | kept |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def table() -> str:
+    return HEAD + "".join(f"| {' | '.join(_cells(topic))} |\n" for topic in TOPICS.values())
+
+
+def _cells(topic: Topic) -> list[str]:
+    return [
+        f"`{topic.name}`",
+        topic.key,
+        _component(topic.writer),
+        ", ".join(map(_component, topic.readers)),
+        ", ".join(f"`{message}`" for message in topic.messages),
+        "yes" if topic.crosses else "no",
+        "yes" if topic.per_instance else "no",
+        str(topic.partitions),
+        "newest per key" if topic.compacted else f"{topic.retention_days} days",
+    ]
+
+
+def _component(name: str) -> str:
+    if name in ("gateway.participants", "gateway.runtime"):
+        return f"`{name}` (every role)"
+    return f"`{name}` ({ROLE_OF[name]})"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(table(), encoding="utf-8")

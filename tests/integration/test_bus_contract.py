@@ -1,0 +1,143 @@
+"""What every bus keeps, parametrised by the implementations there are."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.protocol.clock import VirtualClock
+from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS, TOPICS
+from gateway.runtime.bus import Bus, BusRecord, Consumer, Fetched
+from gateway.runtime.embedded import EmbeddedBus, partition_of
+
+OpenBus = Callable[[], Awaitable[Bus]]
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture(params=["embedded"])
+async def open_bus(request: pytest.FixtureRequest, tmp_path: Path, clock: VirtualClock) -> AsyncIterator[OpenBus]:
+    """Open a client of one and the same bus, again and again: what a restarted process would do."""
+    assert request.param == "embedded"
+    opened: list[Bus] = []
+
+    async def open_one() -> Bus:
+        bus = await EmbeddedBus.open(f"sqlite:///{tmp_path / 'bus.db'}", clock)
+        opened.append(bus)
+        return bus
+
+    yield open_one
+    for bus in opened:
+        await bus.close()
+
+
+def _records(key: str, count: int, first: int = 0) -> list[BusRecord]:
+    return [BusRecord(key, f"{key} {number}".encode()) for number in range(first, first + count)]
+
+
+async def _read(consumer: Consumer, wanted: int) -> list[Fetched]:
+    found: list[Fetched] = []
+    while len(found) < wanted:
+        more = await consumer.fetch(7, 0.2)
+        assert more, "the bus went silent"
+        found += more
+    return found
+
+
+async def test_records_of_one_key_come_in_the_order_they_were_published(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    consumer = await bus.subscribe("group", [HOSPITAL_REQUESTS])
+    for first in range(0, 30, 10):
+        for key in ("a", "b", "c"):
+            assert await bus.publish(HOSPITAL_REQUESTS, _records(key, 10, first)) == 10
+
+    found = await _read(consumer, 90)
+
+    for key in ("a", "b", "c"):
+        assert [one.value for one in found if one.key == key] == [f"{key} {number}".encode() for number in range(30)]
+
+
+async def test_what_was_not_committed_comes_again_after_a_restart(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    await bus.publish(HOSPITAL_REQUESTS, _records("a", 5))
+    consumer = await bus.subscribe("group", [HOSPITAL_REQUESTS])
+    first = await _read(consumer, 5)
+    await consumer.commit({(first[1].topic, first[1].partition): first[1].offset + 1})
+    await bus.close()
+
+    again = await (await open_bus()).subscribe("group", [HOSPITAL_REQUESTS])
+
+    assert [one.value for one in await _read(again, 3)] == [b"a 2", b"a 3", b"a 4"]
+
+
+async def test_a_published_record_survives_a_restart(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    await bus.publish(HOSPITAL_REQUESTS, _records("a", 1))
+    await bus.close()
+
+    reopened = await open_bus()
+    await reopened.publish(HOSPITAL_REQUESTS, _records("a", 1, 1))
+    found = await _read(await reopened.subscribe("group", [HOSPITAL_REQUESTS]), 2)
+
+    assert [(one.offset, one.value) for one in found] == [(0, b"a 0"), (1, b"a 1")]
+
+
+async def test_groups_do_not_take_from_each_other(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    await bus.publish(HOSPITAL_REQUESTS, _records("a", 3))
+
+    one = await _read(await bus.subscribe("one", [HOSPITAL_REQUESTS]), 3)
+    other = await _read(await bus.subscribe("other", [HOSPITAL_REQUESTS]), 3)
+
+    assert one == other
+
+
+async def test_a_waiting_consumer_wakes_for_any_of_its_topics(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    consumer = await bus.subscribe("group", [HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS])
+    assert await consumer.fetch(10, 0.01) == []
+
+    await bus.publish(SETTLEMENT_REQUESTS, _records("claim", 1))
+
+    assert [one.topic for one in await _read(consumer, 1)] == [SETTLEMENT_REQUESTS]
+
+
+async def test_lag_counts_what_is_published_and_not_committed(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    consumer = await bus.subscribe("group", [HOSPITAL_REQUESTS])
+    await bus.publish(HOSPITAL_REQUESTS, _records("a", 4))
+    before = await consumer.lag()
+    found = await _read(consumer, 4)
+
+    await consumer.commit({(found[-1].topic, found[-1].partition): found[-1].offset + 1})
+
+    assert (before, await consumer.lag()) == (4, 0)
+
+
+@pytest.mark.parametrize("topic", [HOSPITAL_REQUESTS, AUDIT_RECORDS])
+def test_a_key_always_lies_in_one_partition_of_the_table(topic: str) -> None:
+    partitions = {partition_of(topic, f"case_{number}") for number in range(500)}
+
+    assert partitions == set(range(TOPICS[topic].partitions))
+
+
+async def test_pruning_drops_only_what_is_old_and_passed_by_every_group(tmp_path: Path, clock: VirtualClock) -> None:
+    bus = await EmbeddedBus.open(f"sqlite:///{tmp_path / 'bus.db'}", clock)
+    await bus.publish(HOSPITAL_REQUESTS, _records("a", 5))
+    fast = await bus.subscribe("fast", [HOSPITAL_REQUESTS])
+    slow = await bus.subscribe("slow", [HOSPITAL_REQUESTS])
+    found = await _read(fast, 5)
+    place = (HOSPITAL_REQUESTS, found[0].partition)
+    await fast.commit({place: 5})
+    await slow.commit({place: 2})
+    clock.advance(timedelta(days=8))
+
+    await bus.prune(kept_ms=7 * 86_400_000)
+    left = await (await bus.subscribe("new", [HOSPITAL_REQUESTS])).fetch(10, 0.2)
+
+    assert [one.offset for one in left] == [2, 3, 4]
+    await bus.close()

@@ -1,0 +1,277 @@
+"""HTTP as every role answers it: problems, request ids, bodies, conditional requests."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import httpx2
+import pytest
+import structlog
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from gateway.protocol.canonical import read_json_object
+from gateway.protocol.clock import VirtualClock
+from gateway.protocol.errors import ConflictError, UnavailableError
+from gateway.runtime.http import (
+    AbortedAnswerError,
+    create_app,
+    etag,
+    if_match,
+    prefer_wait,
+    read_body,
+    reply,
+    request_id_of,
+    required_if_match,
+)
+
+CANARY = "QQ-canary-1900"
+
+
+def routes() -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.get("/claims/{number}")
+    async def get_claim(request: Request, number: int, limit: Annotated[int, Query(le=9)] = 5) -> Response:
+        return reply(200, {"number": number, "limit": limit, "id": request_id_of(request)}, {"ETag": etag(3)})
+
+    @router.post("/claims")
+    async def post_claim(request: Request) -> Response:
+        return reply(202, {"bytes": len(await read_body(request, 1000))})
+
+    @router.patch("/claims")
+    async def patch_claim(request: Request) -> Response:
+        return reply(200, {"based_on": required_if_match(request), "same": if_match(request)})
+
+    @router.get("/wait")
+    async def get_wait(request: Request) -> Response:
+        return reply(200, {"wait": prefer_wait(request)})
+
+    @router.get("/decide")
+    async def get_decide() -> Response:
+        raise ConflictError("claim.state", allowed_actions=["acknowledge"])
+
+    @router.get("/busy")
+    async def get_busy() -> Response:
+        raise UnavailableError("admission.outbox-full", retry_after_s=30)
+
+    @router.get("/bug")
+    async def get_bug() -> Response:
+        raise ValueError(CANARY)
+
+    @router.get("/half")
+    async def get_half() -> Response:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"one"
+            raise ValueError(CANARY)
+
+        return StreamingResponse(parts())
+
+    return router
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    """A role's app mounted under another, as `run all` does it."""
+    outer, inner = (create_app(title, clock=VirtualClock()) for title in ("all", "hk"))
+    inner.include_router(routes())
+    outer.mount("/hk", inner)
+    transport = httpx2.ASGITransport(outer)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
+
+
+def problem(answer: httpx2.Response) -> dict[str, Any]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    found = read_json_object(answer.content)
+    assert found["status"] == answer.status_code
+    assert found["request_id"] == answer.headers["x-request-id"]
+    return found
+
+
+async def test_a_parameter_that_does_not_fit_is_named_and_never_echoed(http: httpx2.AsyncClient) -> None:
+    answer = await http.get(f"/hk/v1/claims/{CANARY}?limit=77")
+
+    found = problem(answer)
+    assert answer.status_code == 422
+    assert found["code"] == "request.invalid"
+    assert [(fault["code"], fault["pointer"]) for fault in found["errors"]] == [
+        ("field.int-parsing", "/path/number"),
+        ("field.less-than-equal", "/query/limit"),
+    ]
+    assert CANARY not in answer.text
+    assert "77" not in answer.text.replace(found["request_id"], "")
+
+
+async def test_a_bug_is_a_500_without_a_word_of_it_in_answer_or_log(
+    http: httpx2.AsyncClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with structlog.testing.capture_logs() as logged:
+        answer = await http.get("/hk/v1/bug")
+
+    assert answer.status_code == 500
+    assert problem(answer)["code"] == "internal"
+    assert [(line["event"], line["error"], line["route"]) for line in logged] == [
+        ("http.internal", "ValueError", "/hk/v1/bug")
+    ]
+    assert CANARY not in answer.text + repr(logged) + capsys.readouterr().err
+
+
+async def test_an_answer_that_breaks_off_is_aborted_without_a_word_of_why(http: httpx2.AsyncClient) -> None:
+    with pytest.raises(AbortedAnswerError) as caught:
+        await http.get("/hk/v1/half")
+
+    assert CANARY not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+async def test_a_forbidden_state_tells_what_is_allowed(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/hk/v1/decide")
+
+    assert answer.status_code == 409
+    assert problem(answer)["allowed_actions"] == ["acknowledge"]
+
+
+async def test_a_full_outbox_says_when_to_come_back(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/hk/v1/busy")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert problem(answer)["code"] == "admission.outbox-full"
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/hk/nowhere", "/hk/v1/claims/3/", "/docs", "/hk/openapi.json"])
+async def test_an_unknown_path_is_a_problem_and_no_redirect(http: httpx2.AsyncClient, path: str) -> None:
+    assert problem(await http.get(path))["code"] == "http.not-found"
+
+
+async def test_a_method_that_is_not_offered_is_a_problem_that_names_the_others(http: httpx2.AsyncClient) -> None:
+    answer = await http.delete("/hk/v1/decide")
+
+    assert problem(answer)["code"] == "http.method-not-allowed"
+    assert answer.headers["allow"] == "GET"
+
+
+async def test_a_callers_request_id_is_kept_and_an_unfit_one_replaced(http: httpx2.AsyncClient) -> None:
+    kept = await http.get("/hk/v1/claims/1", headers={"X-Request-Id": "trace-0123456789"})
+    replaced = await http.get("/hk/v1/claims/1", headers={"X-Request-Id": "<script>alert(1)</script>"})
+
+    assert kept.headers["x-request-id"] == kept.json()["id"] == "trace-0123456789"
+    assert replaced.headers["x-request-id"] == replaced.json()["id"]
+    assert replaced.json()["id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("", "en"),
+        ("fr, de", "en"),
+        ("zh-CN,zh;q=0.9", "zh-Hans"),
+        ("zh-Hant-HK", "zh-Hant"),
+        ("en;q=0.4, zh-HK;q=0.8", "zh-Hant"),
+        ("zh;q=0, en;q=0.1", "en"),
+        ("zh;q=nonsense, en", "en"),
+    ],
+)
+async def test_the_fix_is_told_in_the_callers_language(http: httpx2.AsyncClient, accepted: str, language: str) -> None:
+    answer = await http.get("/hk/v1/bug", headers={"Accept-Language": accepted})
+
+    assert answer.headers["content-language"] == language
+    fixes = {"en": "Try again", "zh-Hans": "请用同一个", "zh-Hant": "請用同一個"}
+    assert problem(answer)["fix"].startswith(fixes[language])
+
+
+async def post(http: httpx2.AsyncClient, body: Any, **headers: str) -> httpx2.Response:
+    return await http.post("/hk/v1/claims", content=body, headers={"content-type": "application/json", **headers})
+
+
+async def test_a_body_is_read_up_to_its_limit(http: httpx2.AsyncClient) -> None:
+    assert (await post(http, b"x" * 1000)).json() == {"bytes": 1000}
+
+    answer = await post(http, b"x" * 1001)
+    assert answer.status_code == 413
+    assert problem(answer)["code"] == "http.body-too-large"
+
+
+async def test_a_body_that_hides_its_length_is_counted_while_it_comes(http: httpx2.AsyncClient) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 100
+            yield b"x" * 100
+
+    answer = await post(http, endless())
+
+    assert answer.status_code == 413
+    assert sent <= 1200
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"content-type": "text/plain"}, "http.content-type"),
+        ({"content-type": ""}, "http.content-type"),
+        ({"content-encoding": "gzip"}, "http.content-encoding"),
+    ],
+)
+async def test_another_media_type_or_coding_is_refused(
+    http: httpx2.AsyncClient, headers: dict[str, str], code: str
+) -> None:
+    answer = await post(http, b"{}", **headers)
+
+    assert (answer.status_code, problem(answer)["code"]) == (415, code)
+
+
+async def test_a_media_type_may_carry_a_charset(http: httpx2.AsyncClient) -> None:
+    assert (await post(http, b"{}", **{"content-type": "Application/JSON; charset=utf-8"})).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "code"),
+    [
+        (None, 428, "http.if-match-missing"),
+        ("3", 400, "http.if-match-malformed"),
+        ('W/"3"', 400, "http.if-match-malformed"),
+        ("*", 400, "http.if-match-malformed"),
+    ],
+)
+async def test_a_change_without_a_strong_revision_is_refused(
+    http: httpx2.AsyncClient, value: str | None, status: int, code: str
+) -> None:
+    answer = await http.patch("/hk/v1/claims", headers={} if value is None else {"If-Match": value})
+
+    assert (answer.status_code, problem(answer)["code"]) == (status, code)
+
+
+async def test_a_change_says_which_revision_it_is_based_on(http: httpx2.AsyncClient) -> None:
+    shown = (await http.get("/hk/v1/claims/1")).headers["etag"]
+
+    answer = await http.patch("/hk/v1/claims", headers={"If-Match": shown})
+
+    assert answer.json() == {"based_on": 3, "same": 3}
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        ("wait=7", 7),
+        ("respond-async, wait=7", 7),
+        ('wait="7"; foo=1', 7),
+        ("wait=9999", 30),
+        ("wait=soon", 0),
+        ("wait=-1", 0),
+        ("", 0),
+    ],
+)
+async def test_a_preference_to_wait_is_capped_and_nonsense_ignored(
+    http: httpx2.AsyncClient, value: str, wait: int
+) -> None:
+    assert (await http.get("/hk/v1/wait", headers={"Prefer": value})).json() == {"wait": wait}
+
+
+async def test_answers_are_not_stored_nor_sniffed(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/hk/v1/claims/1")
+
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
