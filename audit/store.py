@@ -15,7 +15,7 @@ from gateway.runtime.database import Transaction, one, rows
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A signed head: `published` is the note with cosignatures as last served, if any."""
+    """A signed head: `published` is its note with cosignatures; None until witnesses have cosigned this very head."""
 
     size: int
     root: bytes
@@ -85,7 +85,7 @@ async def load_head(tx: Transaction, log: str) -> Head | None:
 
 async def swap_head(tx: Transaction, log: str, *, seen: Head | None, new: Head, at: str) -> bool:
     """Compare and swap the signed head; False if another sequencer was faster."""
-    row = {"size": new.size, "root": new.root, "note": new.note, "at": at}
+    row = {"size": new.size, "root": new.root, "note": new.note, "published": new.published, "at": at}
     if seen is None:
         statement = postgresql.insert(heads).on_conflict_do_nothing()
         return (await tx.execute(statement, row | {"log": log})).rowcount == 1

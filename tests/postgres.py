@@ -10,7 +10,6 @@ import itertools
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -29,6 +28,9 @@ from tests.services import missing
 
 USER = "gateway"
 START_S_MAX = 20.0
+
+KEEPER = 'folder=$1; shift; "$@" & server=$!; read _; kill -QUIT $server; wait $server; rm -rf "$folder"'
+"""A shell that ends the server once its standard input closes: also when the test run is killed."""
 
 
 def binaries() -> Path | None:
@@ -77,8 +79,11 @@ class PostgresServer:
         port = _free_port()
         settings = [f"unix_socket_directories={folder}", "listen_addresses=127.0.0.1", f"port={port}", *options]
         command = [str(programs / "postgres"), "-D", str(cluster), *(part for one in settings for part in ("-c", one))]
+        keeper = ["/bin/sh", "-c", KEEPER, "sh", str(folder), *command]
         with (folder / "log").open("wb") as log:
-            process: subprocess.Popen[bytes] = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **runner)
+            process: subprocess.Popen[bytes] = subprocess.Popen(
+                keeper, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/", start_new_session=True, **runner
+            )
         server = cls(folder, programs, port, process)
         server.wait_until_ready()
         return server
@@ -115,9 +120,7 @@ class PostgresServer:
 
     def stop(self) -> None:
         """End this server and remove its folder."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(START_S_MAX)
+        self.process.communicate(timeout=START_S_MAX)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

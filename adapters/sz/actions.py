@@ -175,7 +175,9 @@ def _remarks(findings: Findings) -> dict[str, Any]:
     if findings.reading.normalised:
         remarks["normalised"] = list(findings.reading.normalised)
     if findings.warnings:
-        remarks["warnings"] = [fault.as_dict() for fault in findings.warnings]
+        remarks["warnings"] = [
+            {"code": fault.code, "pointer": fault.pointer, "detail": fault.sentence} for fault in findings.warnings
+        ]
     return remarks
 
 

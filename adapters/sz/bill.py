@@ -201,6 +201,10 @@ class RefundPair:
     original: BillLine
     refunds: tuple[BillLine, ...]
 
+    @property
+    def lines(self) -> tuple[BillLine, ...]:
+        return (self.original, *self.refunds)
+
 
 @dataclass(frozen=True, slots=True)
 class Netted:

@@ -1,13 +1,17 @@
 """The content of a claim's dossier: an R4 collection Bundle of claim, patient, hospital, coverage and consent.
 
-Only `minimise` calls this. Everything that says what a person has or got is in here and nowhere else.
+Only `minimise` calls this. Everything that says what a person has or got is in here and nowhere else. The bundle is
+written as JSON members rather than through the models of `gateway.protocol.fhir`: the bill has just been checked field
+by field, and a second validation would cost more than sealing and signing together. Tests read every dossier back
+through those models, unknown elements refused.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
+from typing import Any
 
 from adapters.sz import vocabulary as names
 from adapters.sz.bill import BillLine, Coverage, HospitalBill, Netted, ProgrammeEvidence, RefundPair
@@ -15,40 +19,22 @@ from gateway.protocol.canonical import b64url
 from gateway.protocol.charges import CHARGE_CATEGORIES
 from gateway.protocol.claims import Eligibility
 from gateway.protocol.clock import rfc3339
-from gateway.protocol.fhir import resources, systems
-from gateway.protocol.fhir.bundle import Bundle, BundleEntry
-from gateway.protocol.fhir.claim import Claim, Diagnosis, Insurance, Item, ItemDetail, Payee, Procedure, SupportingInfo
-from gateway.protocol.fhir.elements import (
-    CodeableConcept,
-    Coding,
-    Extension,
-    FhirMoney,
-    HumanName,
-    Identifier,
-    Period,
-    Quantity,
-    Reference,
-    fhir_money_of,
-)
+from gateway.protocol.fhir import systems
+from gateway.protocol.identifiers import parse_hkid
+from gateway.protocol.money import Money
 from gateway.protocol.registry import Route
 
-PATIENT = Reference(reference="urn:szhk:resource:patient")
-HOSPITAL = Reference(reference="urn:szhk:resource:hospital")
-COVERAGE = Reference(reference="urn:szhk:resource:coverage")
-CLAIM = Reference(reference="urn:szhk:resource:claim")
-CONSENT = Reference(reference="urn:szhk:resource:consent")
+R4 = dict[str, Any]
+"""An element or resource: members in R4's names and order; amounts and quantities are `Decimal`."""
+
+PATIENT = "urn:szhk:resource:patient"
+HOSPITAL = "urn:szhk:resource:hospital"
+COVERAGE = "urn:szhk:resource:coverage"
+CLAIM = "urn:szhk:resource:claim"
+CONSENT = "urn:szhk:resource:consent"
 
 CACHED_MAX = 8192
-"""A hospital's items and prices recur from bill to bill; they are immutable and name no person."""
-
-_NORMAL = CodeableConcept.of(systems.PROCESS_PRIORITY, "normal")
-_INPATIENT = CodeableConcept.of(systems.CLAIM_TYPE, "institutional")
-_OUTPATIENT = CodeableConcept.of(systems.CLAIM_TYPE, "professional")
-_RECEIPT = CodeableConcept.of(systems.CLAIM_INFORMATION, "info")
-_E_RECEIPT = CodeableConcept.of(names.INFORMATION, "e-receipt")
-_PRINCIPAL = (CodeableConcept.of(names.DIAGNOSIS_TYPE, "principal"),)
-_PRIVACY = CodeableConcept.of(systems.CONSENT_SCOPE, "patient-privacy")
-_RESULT = Extension(url="result", value_code=Eligibility.UNDETERMINED.value)
+"""A hospital's items recur from bill to bill; what is cached is never changed and names no person."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +63,7 @@ class Submission:
         return self.bill.consent.encode()
 
 
-def bundle(submission: Submission) -> Bundle:
+def bundle(submission: Submission) -> R4:
     """Put the dossier's content together."""
     bill = submission.bill
     entries = (
@@ -87,184 +73,197 @@ def bundle(submission: Submission) -> Bundle:
         (COVERAGE, _coverage(bill.coverage, bill.billing.payer_rank)),
         (CONSENT, _consent(submission)),
     )
-    return Bundle(
-        type="collection",
-        timestamp=rfc3339(submission.at),
-        entry=tuple(BundleEntry(full_url=at.reference, resource=resource) for at, resource in entries),
-    )
+    return {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "timestamp": rfc3339(submission.at),
+        "entry": [{"fullUrl": url, "resource": resource} for url, resource in entries],
+    }
 
 
-def _claim(submission: Submission) -> Claim:
-    bill, netted = submission.bill, submission.netted
-    billing, visit = bill.billing, bill.visit
-    ids = (
-        (names.CLAIM_ID, submission.claim_id),
-        (names.CASE_ID, submission.case_id),
-        (names.CLAIM_NUMBER, billing.claim_number),
-    )
-    refunds = {pair.original.serial: pair for pair in netted.pairs}
-    kept = {line.serial for line in netted.lines}
-    return Claim(
-        identifier=_identifiers((*ids, (names.VISIT, visit.visit_id), (names.RECORD_NUMBER, visit.record_no))),
-        extension=(
-            Extension(url=names.NONCE, value_string=b64url(submission.nonce)),
-            Extension(url=names.CLAIM_VERSION, value_integer=submission.claim_version),
-            *_billing(bill),
-            *(_refunded(pair) for serial, pair in refunds.items() if serial not in kept),
-        ),
-        status="active",
-        type=_INPATIENT if visit.inpatient else _OUTPATIENT,
-        use="claim",
-        patient=PATIENT,
-        billable_period=Period(start=str(visit.begins), end=str(visit.ends)),
-        created=rfc3339(submission.at),
-        provider=HOSPITAL,
-        priority=_NORMAL,
-        payee=Payee(
-            type=CodeableConcept.of(systems.PAYEE_TYPE, "provider" if billing.payee == "hospital" else "subscriber")
-        ),
-        supporting_info=tuple(_receipts(bill)),
-        diagnosis=tuple(
-            Diagnosis(
-                sequence=place,
-                diagnosis_codeable_concept=CodeableConcept.of(systems.ICD10_CN, found.code, found.name),
-                type=_PRINCIPAL if found.main else (),
-            )
-            for place, found in enumerate(bill.diagnoses, 1)
-        ),
-        procedure=tuple(
-            Procedure(
-                sequence=place,
-                date=str(found.on) if found.on else None,
-                procedure_codeable_concept=CodeableConcept.of(systems.ICD9CM3_CN, found.code, found.name),
-            )
-            for place, found in enumerate(bill.procedures, 1)
-        ),
-        insurance=(Insurance(sequence=1, focal=True, coverage=COVERAGE),),
-        item=tuple(_item(place, line, refunds.get(line.serial)) for place, line in enumerate(netted.lines, 1)),
-        total=fhir_money_of(billing.total),
-    )
+# Datatypes
 
 
-def _identifiers(pairs: Iterable[tuple[str, str | None]]) -> tuple[Identifier, ...]:
-    return tuple(Identifier(system=system, value=value) for system, value in pairs if value)
+def _concept(system: str, code: str, display: str | None = None) -> R4:
+    coding = {"system": system, "code": code} | ({"display": display} if display else {})
+    return {"coding": [coding]}
 
 
-def _billing(bill: HospitalBill) -> Iterator[Extension]:
-    """Say who pays whom once more, so that the reader can hold it against the manifest."""
-    billing = bill.billing
-    yield Extension(
-        url=names.BILLING,
-        extension=(
-            Extension(url="billing_mode", value_code=billing.billing_mode.value),
-            Extension(url="payee", value_code=billing.payee.value),
-            Extension(url="payer_rank", value_integer=billing.payer_rank),
-            Extension(url="unpaid", value_money=fhir_money_of(billing.unpaid)),
-            Extension(url="asked", value_money=fhir_money_of(billing.asked)),
-        ),
-    )
+def _money(amount: Money) -> R4:
+    return {"value": Decimal(amount.amount_minor).scaleb(-2), "currency": amount.currency}
+
+
+def _identifier(system: str, value: str) -> R4:
+    return {"system": system, "value": value}
+
+
+def _party(code: str) -> R4:
+    return {"identifier": _identifier(names.PARTY, code)}
+
+
+# The claim
+
+
+def _claim(submission: Submission) -> R4:
+    bill, visit = submission.bill, submission.bill.visit
+    payee = "provider" if bill.billing.payee == "hospital" else "subscriber"
+    claim: R4 = {
+        "resourceType": "Claim",
+        "extension": list(_claim_extensions(submission)),
+        "identifier": list(_claim_identifiers(submission)),
+        "status": "active",
+        "type": _concept(systems.CLAIM_TYPE, "institutional" if visit.inpatient else "professional"),
+        "use": "claim",
+        "patient": {"reference": PATIENT},
+        "billablePeriod": {"start": str(visit.begins), "end": str(visit.ends)},
+        "created": rfc3339(submission.at),
+        "provider": {"reference": HOSPITAL},
+        "priority": _concept(systems.PROCESS_PRIORITY, "normal"),
+        "payee": {"type": _concept(systems.PAYEE_TYPE, payee)},
+        "supportingInfo": list(_receipts(bill)),
+        "diagnosis": list(_diagnoses(bill)),
+    }
+    if bill.procedures:
+        claim["procedure"] = list(_procedures(bill))
+    claim["insurance"] = [{"sequence": 1, "focal": True, "coverage": {"reference": COVERAGE}}]
+    claim["item"] = list(_items(submission.netted))
+    claim["total"] = _money(bill.billing.total)
+    return claim
+
+
+def _claim_identifiers(submission: Submission) -> Iterator[R4]:
+    bill = submission.bill
+    yield _identifier(names.CLAIM_ID, submission.claim_id)
+    yield _identifier(names.CASE_ID, submission.case_id)
+    yield _identifier(names.CLAIM_NUMBER, bill.billing.claim_number)
+    yield _identifier(names.VISIT, bill.visit.visit_id)
+    if bill.visit.record_no:
+        yield _identifier(names.RECORD_NUMBER, bill.visit.record_no)
+
+
+def _claim_extensions(submission: Submission) -> Iterator[R4]:
+    """Say who pays whom once more, so that the reader can hold it against the manifest; keep lines refunded whole."""
+    billing = submission.bill.billing
+    yield {"url": names.NONCE, "valueString": b64url(submission.nonce)}
+    yield {"url": names.CLAIM_VERSION, "valueInteger": submission.claim_version}
+    told = [
+        {"url": "billing_mode", "valueCode": billing.billing_mode.value},
+        {"url": "payee", "valueCode": billing.payee.value},
+        {"url": "payer_rank", "valueInteger": billing.payer_rank},
+        {"url": "unpaid", "valueMoney": _money(billing.unpaid)},
+        {"url": "asked", "valueMoney": _money(billing.asked)},
+    ]
+    yield {"extension": told, "url": names.BILLING}
     for payment in billing.paid:
-        yield Extension(
-            url=names.PAID,
-            extension=(
-                Extension(url="kind", value_code=payment.kind.value),
-                Extension(url="amount", value_money=fhir_money_of(payment.amount)),
-                Extension(url="order", value_integer=payment.order),
-            ),
-        )
+        paid = [
+            {"url": "kind", "valueCode": payment.kind.value},
+            {"url": "amount", "valueMoney": _money(payment.amount)},
+            {"url": "order", "valueInteger": payment.order},
+        ]
+        yield {"extension": paid, "url": names.PAID}
+    kept = {line.serial for line in submission.netted.lines}
+    for pair in submission.netted.pairs:
+        if pair.original.serial not in kept:
+            yield {"extension": [_refunded(line) for line in pair.lines], "url": names.REFUNDED_LINE}
 
 
-def _receipts(bill: HospitalBill) -> Iterator[SupportingInfo]:
+def _refunded(line: BillLine) -> R4:
+    told = [
+        {"url": "serial", "valueString": line.serial},
+        {"url": "item", "valueCodeableConcept": _product(line)},
+        {"url": "quantity", "valueDecimal": line.quantity},
+        {"url": "amount", "valueMoney": _money(line.amount)},
+    ]
+    return {"extension": told, "url": "original" if line.refund_of is None else "refund"}
+
+
+def _receipts(bill: HospitalBill) -> Iterator[R4]:
     for place, receipt in enumerate(bill.receipts, 1):
-        yield SupportingInfo(
-            sequence=place,
-            category=_RECEIPT,
-            code=_E_RECEIPT,
-            timing_date=str(receipt.issued_on) if receipt.issued_on else None,
-            value_string=f"{receipt.code}|{receipt.number}|{receipt.check_code}",
-            extension=(Extension(url=names.RECEIPT_AMOUNT, value_money=fhir_money_of(receipt.amount)),),
-        )
+        issued = {"timingDate": str(receipt.issued_on)} if receipt.issued_on else {}
+        yield {
+            "extension": [{"url": names.RECEIPT_AMOUNT, "valueMoney": _money(receipt.amount)}],
+            "sequence": place,
+            "category": _concept(systems.CLAIM_INFORMATION, "info"),
+            "code": _concept(names.INFORMATION, "e-receipt"),
+            **issued,
+            "valueString": f"{receipt.code}|{receipt.number}|{receipt.check_code}",
+        }
+
+
+def _diagnoses(bill: HospitalBill) -> Iterator[R4]:
+    for place, found in enumerate(bill.diagnoses, 1):
+        diagnosis: R4 = {
+            "sequence": place,
+            "diagnosisCodeableConcept": _concept(systems.ICD10_CN, found.code, found.name),
+        }
+        if found.main:
+            diagnosis["type"] = [_concept(names.DIAGNOSIS_TYPE, "principal")]
+        yield diagnosis
+
+
+def _procedures(bill: HospitalBill) -> Iterator[R4]:
+    for place, found in enumerate(bill.procedures, 1):
+        on = {"date": str(found.on)} if found.on else {}
+        concept = _concept(systems.ICD9CM3_CN, found.code, found.name)
+        yield {"sequence": place, **on, "procedureCodeableConcept": concept}
+
+
+# Lines
 
 
 @lru_cache(maxsize=64)
-def _category(code: str) -> CodeableConcept:
-    return CodeableConcept.of(systems.CHARGE_CATEGORY, code, CHARGE_CATEGORIES[code].zh_hans)
+def _category(code: str) -> R4:
+    return _concept(systems.CHARGE_CATEGORY, code, CHARGE_CATEGORIES[code].zh_hans)
 
 
 @lru_cache(maxsize=CACHED_MAX)
-def _coded(national_code: str | None, hospital_code: str | None, text: str) -> CodeableConcept:
+def _coded(national_code: str | None, hospital_code: str | None, text: str) -> R4:
     known = ((systems.NHSA_ITEM, national_code), (systems.HOSPITAL_ITEM, hospital_code))
-    return CodeableConcept(coding=tuple(Coding(system=system, code=code) for system, code in known if code), text=text)
+    codings = [{"system": system, "code": code} for system, code in known if code]
+    return ({"coding": codings} if codings else {}) | {"text": text}
 
 
-def _product(line: BillLine) -> CodeableConcept:
+def _product(line: BillLine) -> R4:
     text = line.name if line.specification is None else f"{line.name} {line.specification}"
     return _coded(line.national_code, line.hospital_code, text)
 
 
-@lru_cache(maxsize=CACHED_MAX)
-def _quantity(digits: str) -> Quantity:
-    return Quantity(value=Decimal(digits))
+def _items(netted: Netted) -> Iterator[R4]:
+    pairs = {pair.original.serial: pair for pair in netted.pairs}
+    for place, line in enumerate(netted.lines, 1):
+        extensions: list[R4] = [{"url": names.SERIAL, "valueString": line.serial}]
+        if line.programme is not None:
+            extensions.append(_programme(line.programme))
+        item: R4 = {
+            "extension": extensions,
+            "sequence": place,
+            "category": _category(line.category),
+            "productOrService": _product(line),
+        }
+        if line.charged_at:
+            item["servicedDate"] = str(line.charged_at.date())
+        item["quantity"] = {"value": line.quantity}
+        item["unitPrice"] = {"value": line.unit_price, "currency": line.amount.currency}
+        item["net"] = _money(line.amount)
+        if line.serial in pairs:
+            item["detail"] = list(_details(pairs[line.serial]))
+        yield item
 
 
-@lru_cache(maxsize=CACHED_MAX)
-def _price(digits: str, currency: str) -> FhirMoney:
-    return FhirMoney(value=Decimal(digits), currency=currency)
-
-
-_money = lru_cache(maxsize=CACHED_MAX)(fhir_money_of)
-
-
-def _item(place: int, line: BillLine, pair: RefundPair | None) -> Item:
-    extensions = [Extension(url=names.SERIAL, value_string=line.serial)]
-    if line.programme is not None:
-        extensions.append(_programme(line.programme))
-    return Item(
-        sequence=place,
-        extension=tuple(extensions),
-        category=_category(line.category),
-        product_or_service=_product(line),
-        serviced_date=str(line.charged_at.date()) if line.charged_at else None,
-        quantity=_quantity(str(line.quantity)),
-        unit_price=_price(str(line.unit_price), line.amount.currency),
-        net=_money(line.amount),
-        detail=() if pair is None else tuple(_details(pair)),
-    )
-
-
-def _details(pair: RefundPair) -> Iterator[ItemDetail]:
+def _details(pair: RefundPair) -> Iterator[R4]:
     """Keep a charge and its refunds as the hospital wrote them under the line that is left of them."""
-    for place, line in enumerate((pair.original, *pair.refunds), 1):
-        yield ItemDetail(
-            sequence=place,
-            extension=(Extension(url=names.SERIAL, value_string=line.serial),),
-            product_or_service=_product(line),
-            quantity=_quantity(str(line.quantity)),
-            unit_price=_price(str(line.unit_price), line.amount.currency),
-            net=_money(line.amount),
-        )
+    for place, line in enumerate(pair.lines, 1):
+        yield {
+            "extension": [{"url": names.SERIAL, "valueString": line.serial}],
+            "sequence": place,
+            "productOrService": _product(line),
+            "quantity": {"value": line.quantity},
+            "unitPrice": {"value": line.unit_price, "currency": line.amount.currency},
+            "net": _money(line.amount),
+        }
 
 
-def _refunded(pair: RefundPair) -> Extension:
-    """Keep a line that was refunded whole, although it is no item any more."""
-    return Extension(
-        url=names.REFUNDED_LINE,
-        extension=tuple(
-            Extension(
-                url="original" if line.refund_of is None else "refund",
-                extension=(
-                    Extension(url="serial", value_string=line.serial),
-                    Extension(url="item", value_codeable_concept=_product(line)),
-                    Extension(url="quantity", value_decimal=line.quantity),
-                    Extension(url="amount", value_money=fhir_money_of(line.amount)),
-                ),
-            )
-            for line in (pair.original, *pair.refunds)
-        ),
-    )
-
-
-def _programme(evidence: ProgrammeEvidence) -> Extension:
+def _programme(evidence: ProgrammeEvidence) -> R4:
     """Write the facts of a 港澳药械通 use; the result is undetermined until a catalogue release can tell."""
     texts = (
         ("product_key", evidence.product_key),
@@ -278,48 +277,50 @@ def _programme(evidence: ProgrammeEvidence) -> Extension:
         ("indication_code", evidence.indication_code),
         ("consent_hash", evidence.consent_hash),
     )
-    told = (Extension(url=name, value_string=text) for name, text in texts if text)
-    return Extension(url=systems.PROGRAMME, extension=(_RESULT, *told))
+    told: list[R4] = [{"url": "result", "valueCode": Eligibility.UNDETERMINED.value}]
+    told += ({"url": name, "valueString": text} for name, text in texts if text)
+    return {"extension": told, "url": systems.PROGRAMME}
 
 
-def _patient(bill: HospitalBill) -> resources.Patient:
+# Persons, policy, consent
+
+
+def _patient(bill: HospitalBill) -> R4:
     patient, coverage = bill.patient, bill.coverage
     certificate = names.CERTIFICATE.format(patient.certificate_type)
     written = ((patient.name, "zh-Hans"), (coverage.insured_name_hant, "zh-Hant"), (coverage.insured_name_en, "en"))
-    return resources.Patient(
-        identifier=(
-            systems.identifier_of("hkid", coverage.hkid),
-            *_identifiers([(certificate, patient.certificate_no)]),
-        ),
-        name=tuple(HumanName(id=language, text=text) for text, language in written if text),
-        gender=patient.gender.value,
-        birth_date=str(patient.birth_date) if patient.birth_date else None,
-        extension=(Extension(url=names.RESIDENCY, value_code=coverage.residency.value),),
-    )
+    return {
+        "resourceType": "Patient",
+        "extension": [{"url": names.RESIDENCY, "valueCode": coverage.residency.value}],
+        "identifier": [
+            _identifier("urn:szhk:id:hkid", parse_hkid(coverage.hkid)),
+            _identifier(certificate, patient.certificate_no),
+        ],
+        "name": [{"id": language, "text": text} for text, language in written if text],
+        "gender": patient.gender.value,
+        "birthDate": str(patient.birth_date),
+    }
 
 
-def _hospital(bill: HospitalBill) -> resources.Organization:
-    code = systems.identifier_of("nhsa_institution", bill.institution_code)
-    return resources.Organization(identifier=(code,), name=bill.institution_name)
+def _hospital(bill: HospitalBill) -> R4:
+    code = _identifier("urn:szhk:id:nhsa_institution", bill.institution_code)
+    return {"resourceType": "Organization", "identifier": [code], "name": bill.institution_name}
 
 
-def _coverage(coverage: Coverage, rank: int) -> resources.Coverage:
+def _coverage(coverage: Coverage, rank: int) -> R4:
     parties = (("carrier", coverage.carrier), ("administrator", coverage.administrator), ("payer", coverage.payer))
-    return resources.Coverage(
-        identifier=(Identifier(system=names.POLICY, value=coverage.policy_number),),
-        status="active",
-        type=CodeableConcept.of(names.POLICY_KIND, coverage.policy_kind.value),
-        beneficiary=PATIENT,
-        payor=tuple(
-            Reference(identifier=Identifier(system=names.PARTY, value=code), display=role)
-            for role, code in parties
-            if code
-        ),
-        order=rank,
-    )
+    return {
+        "resourceType": "Coverage",
+        "identifier": [_identifier(names.POLICY, coverage.policy_number)],
+        "status": "active",
+        "type": _concept(names.POLICY_KIND, coverage.policy_kind.value),
+        "beneficiary": {"reference": PATIENT},
+        "payor": [_party(code) | {"display": role} for role, code in parties if code],
+        "order": rank,
+    }
 
 
-def _consent(submission: Submission) -> resources.Consent:
+def _consent(submission: Submission) -> R4:
     consent = submission.bill.consent
     flags = consent.separate_consents
     given = (
@@ -327,23 +328,24 @@ def _consent(submission: Submission) -> resources.Consent:
         ("provide_to_other_processor", flags.provide_to_other_processor),
         ("cross_border", flags.cross_border),
     )
-    recipient = Reference(identifier=Identifier(system=names.PARTY, value=submission.route.reader))
-    return resources.Consent(
-        extension=(
-            Extension(url=names.CONSENT_TEXT, value_string=submission.consent.decode()),
-            Extension(url=names.CONSENT_SALT, value_string=b64url(submission.salt)),
-        ),
-        identifier=_identifiers([("urn:szhk:id:consent", consent.consent_id)]),
-        status="active",
-        scope=_PRIVACY,
-        category=(CodeableConcept(text="cross-border claim"),),
-        patient=PATIENT,
-        date_time=rfc3339(consent.given_at) if consent.given_at else None,
-        provision=resources.ConsentProvision(
-            type="permit",
-            actor=(resources.ConsentActor(role=CodeableConcept(text="recipient"), reference=recipient),),
-            action=tuple(CodeableConcept.of(names.CONSENT_ACTION, name) for name, flag in given if flag),
-            purpose=tuple(Coding(system=names.PURPOSE, code=purpose) for purpose in sorted(consent.purposes)),
-            class_=tuple(Coding(system=names.DATA_CATEGORY, code=kind) for kind in sorted(consent.data_categories)),
-        ),
-    )
+    recipient = {"role": {"text": "recipient"}, "reference": _party(submission.route.reader)}
+    return {
+        "resourceType": "Consent",
+        "extension": [
+            {"url": names.CONSENT_TEXT, "valueString": submission.consent.decode()},
+            {"url": names.CONSENT_SALT, "valueString": b64url(submission.salt)},
+        ],
+        "identifier": [_identifier(names.CONSENT_ID, consent.consent_id)],
+        "status": "active",
+        "scope": _concept(systems.CONSENT_SCOPE, "patient-privacy"),
+        "category": [{"text": "cross-border claim"}],
+        "patient": {"reference": PATIENT},
+        **({"dateTime": rfc3339(consent.given_at)} if consent.given_at else {}),
+        "provision": {
+            "type": "permit",
+            "actor": [recipient],
+            "action": [_concept(names.CONSENT_ACTION, name) for name, flag in given if flag],
+            "purpose": [{"system": names.PURPOSE, "code": purpose.value} for purpose in sorted(consent.purposes)],
+            "class": [{"system": names.DATA_CATEGORY, "code": kind.value} for kind in sorted(consent.data_categories)],
+        },
+    }

@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 
 from adapters.sz.bill import HospitalBill, Netted
-from adapters.sz.ports import Reading, covers, place_in_file
+from adapters.sz.ports import Reading, Unreadable, place_in_file
 from gateway.protocol.claims import PaidKind
 from gateway.protocol.clock import business_date
 from gateway.protocol.errors import Fault
@@ -80,8 +81,11 @@ class Findings:
         """
         if not self.reading.broken:
             return True
-        in_file = [place_in_file(place, self.places) for place in places]
-        return not any(covers(broken, place) for broken in self.reading.broken for place in in_file)
+        return not any(self._unreadable.touches(place_in_file(place, self.places)) for place in places)
+
+    @cached_property
+    def _unreadable(self) -> Unreadable:
+        return Unreadable.of(self.reading.broken)
 
     @property
     def faults(self) -> tuple[Fault, ...]:

@@ -13,9 +13,9 @@ from typing import Any, Literal, cast
 from adapters.sz.bill import HospitalBill
 from adapters.sz.consent import commitment
 from adapters.sz.dossier import Submission, bundle
+from adapters.sz.r4_json import encode
 from gateway.protocol.claims import Eligibility, Mechanism, Paid, Programme, SubmittedManifest, Use
 from gateway.protocol.exchange import content_hash, pack
-from gateway.protocol.fhir.wire import to_json
 
 CLAIM_VERSION = 1
 """A bill handed in is version 1 of its claim; later versions come as replacements, which are messages of their own."""
@@ -41,7 +41,7 @@ def claim_token(bill: HospitalBill, token_key: bytes) -> str:
 
 def minimise(submission: Submission, token_key: bytes, catalogue_sha256: str) -> Minimised:
     """Make the message of a bill; `token_key` is the hospital's, `catalogue_sha256` the release in force."""
-    packed = pack(to_json(bundle(submission)))
+    packed = pack(encode(bundle(submission)))
     manifest = _manifest(submission, token_key, catalogue_sha256, content_hash(packed))
     return Minimised(manifest, packed, _facts(submission, manifest))
 

@@ -58,7 +58,23 @@ def place_in_file(pointer: str, places: Mapping[str, str]) -> str:
     return "/".join(next(indexes, "/*")[1:] if step == "*" else step for step in place.split("/"))
 
 
-def covers(broken: str, place: str) -> bool:
-    """Say whether a broken pointer lies at, above or below `place`, which may hold `*` for any index."""
-    ours, theirs = place.split("/"), broken.split("/")
-    return all(step in ("*", other) for step, other in zip(ours, theirs, strict=False))
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Where a file could not be read, ready to be asked often: a broken file may have many such places."""
+
+    at: frozenset[str]
+    above: frozenset[str]
+
+    @classmethod
+    def of(cls, broken: frozenset[str]) -> "Unreadable":
+        at = broken | {_INDEX.sub("/*", pointer) for pointer in broken}
+        return cls(at, frozenset(parent for pointer in at for parent in _parents(pointer)))
+
+    def touches(self, place: str) -> bool:
+        """Say whether anything at, above or below `place` is unreadable; `*` in it stands for any index."""
+        return place in self.above or place in self.at or any(parent in self.at for parent in _parents(place))
+
+
+def _parents(pointer: str) -> list[str]:
+    steps = pointer.split("/")
+    return ["/".join(steps[:length]) for length in range(1, len(steps))]

@@ -200,9 +200,19 @@ async def show_claim(tx: Transaction, deps: Deps, claim_id: str, hospital: str) 
 async def show_claims(
     tx: Transaction, deps: Deps, hospital: str, after: int, limit: int
 ) -> list[tuple[int, dict[str, Any]]]:
-    """List claims of this hospital, oldest first, each with its place in the list and without its decision."""
+    """List claims of this hospital, oldest first, each with its place in the list and without its decision.
+
+    A claim whose content has been erased is listed without its number, and hides no other.
+    """
     found = await store.list_claims(tx, hospital, after, limit)
-    return [(claim.id, _brief(claim, await deps.vault.existing(tx, claim.case_id))) for claim in found]
+    return [(claim.id, _brief(claim, await _secret_if_kept(tx, deps, claim))) for claim in found]
+
+
+async def _secret_if_kept(tx: Transaction, deps: Deps, claim: ClaimRow) -> CaseSecret | None:
+    try:
+        return await deps.vault.existing(tx, claim.case_id)
+    except NotFoundError:
+        return None
 
 
 async def show_timeline(tx: Transaction, claim_id: str, hospital: str) -> list[dict[str, Any]]:
@@ -210,12 +220,12 @@ async def show_timeline(tx: Transaction, claim_id: str, hospital: str) -> list[d
     return await store.list_events(tx, claim.claim_id)
 
 
-def _brief(claim: ClaimRow, secret: CaseSecret) -> dict[str, Any]:
-    summary = read_json_object(secret.unbox(claim.summary, "content"))
+def _brief(claim: ClaimRow, secret: CaseSecret | None) -> dict[str, Any]:
+    number = None if secret is None else _summary(claim, secret)["claim_number"]
     return {
         "claim_id": claim.claim_id,
         "case_id": claim.case_id,
-        "claim_number": summary["claim_number"],
+        "claim_number": number,
         "claim_version": claim.claim_version,
         "state": claim.state,
         "payment_state": claim.payment_state,
@@ -228,8 +238,12 @@ def _brief(claim: ClaimRow, secret: CaseSecret) -> dict[str, Any]:
     }
 
 
+def _summary(claim: ClaimRow, secret: CaseSecret) -> dict[str, Any]:
+    return read_json_object(secret.unbox(claim.summary, "content"))
+
+
 def _shown(claim: ClaimRow, secret: CaseSecret) -> dict[str, Any]:
-    serials = read_json_object(secret.unbox(claim.summary, "content"))["serials"]
+    serials = _summary(claim, secret)["serials"]
     answer = None if claim.answer is None else read_json_object(secret.unbox(claim.answer, "content"))
     shown = _brief(claim, secret) | showing.decision(answer, serials)
     return shown | ({"differences": list(claim.differences)} if claim.differences else {})

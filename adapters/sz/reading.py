@@ -24,6 +24,7 @@ D = TypeVar("D", date, datetime)
 TEXT_CHARACTERS_MAX = 500
 DIGITS_MAX = 16
 FAULTS_MAX = 200
+NORMALISED_MAX = 500
 MINOR_MAX = 10**12
 """One amount of a bill, in minor units; the sum of a whole bill then stays far below 2**53."""
 
@@ -54,6 +55,10 @@ class Notes:
     def broke(self, code: str, pointer: str) -> None:
         self.broken.add(pointer)
         self.also(code, pointer)
+
+    def tidied(self, pointer: str) -> None:
+        if len(self.normalised) < NORMALISED_MAX:
+            self.normalised.append(pointer)
 
     def also(self, code: str, pointer: str) -> None:
         if len(self.faults) < FAULTS_MAX:
@@ -101,16 +106,16 @@ class Fields:
                 value = value.translate(_FULL_WIDTH)
         if value in _EMPTY:
             if raw:
-                self.notes.normalised.append(f"{self.at}/{name}")
+                self.notes.tidied(f"{self.at}/{name}")
             return None
-        if not value.isprintable() and _UNSHOWN.search(value):
+        if not (value.isascii() and value.isprintable()) and _UNSHOWN.search(value):
             self.notes.broke("field.unreadable-character", f"{self.at}/{name}")
             return None
         if len(value) > characters_max:
-            self.notes.broke("field.too-long", f"{self.at}/{name}")
+            self.notes.broke("field.string-too-long", f"{self.at}/{name}")
             return None
         if value != raw:
-            self.notes.normalised.append(f"{self.at}/{name}")
+            self.notes.tidied(f"{self.at}/{name}")
         return value
 
     def number(self, name: str, decimals_max: int, *, default: Decimal | None = None) -> Decimal:
@@ -256,7 +261,7 @@ class Fields:
             self.notes.broke("field.date-malformed", pointer)
             return None
         if on == NO_DATE:
-            self.notes.normalised.append(pointer)
+            self.notes.tidied(pointer)
             return None
         return found
 

@@ -7,6 +7,7 @@ VISIT = "urn:szhk:id:visit"
 RECORD_NUMBER = "urn:szhk:id:medical-record"
 POLICY = "urn:szhk:id:policy"
 PARTY = "urn:szhk:id:party"
+CONSENT_ID = "urn:szhk:id:consent"
 CERTIFICATE = "urn:szhk:id:certificate-{}"
 """With the national two-digit certificate type, e.g. `urn:szhk:id:certificate-04`."""
 

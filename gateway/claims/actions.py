@@ -32,6 +32,8 @@ from gateway.runtime.database import Database, Transaction
 from gateway.runtime.keys import TrustHolder
 from gateway.runtime.outbox import Outbox, Post
 
+REPLAYED = "message.replayed"
+
 
 @dataclass(frozen=True)
 class Deps:
@@ -100,7 +102,7 @@ async def dispute(tx: Transaction, deps: Deps, delivery: Delivery, manifest: Dis
 async def decide(tx: Transaction, deps: Deps, delivery: Delivery, manifest: DecidedManifest) -> None:
     """Take a decision. Money has one trigger: a final decision whose payee is the hospital obliges the rest."""
     claim = await _load(tx, manifest)
-    moved = claim.decide(manifest)
+    moved = claim.decide(manifest, _hospital_bears(deps, claim))
     name = "claim.decided" if manifest.final else "claim.partly_decided"
     entries = [entry.model_dump(mode="json") for entry in manifest.entries]
     facts = {"benefit_minor": manifest.benefit_minor, "entries": entries}
@@ -118,6 +120,13 @@ async def decide(tx: Transaction, deps: Deps, delivery: Delivery, manifest: Deci
     await _save(tx, delivery, manifest, claim, moved)
     announcements += [_tell_hospital(deps, moved, "decided", made), _tell_insurer(moved, manifest, made)]
     await deps.outbox.add(tx, *announcements)
+
+
+def _hospital_bears(deps: Deps, claim: Claim) -> frozenset[str]:
+    """Return the class codes of the contract row of this claim's route."""
+    ways = (claim.hospital, claim.reader, claim.payer)
+    routes = (route for route in deps.trust.directory.routes if (route.hospital, route.reader, route.payer) == ways)
+    return frozenset(code for route in routes for code in route.hospital_bears)
 
 
 def _oblige(deps: Deps, claim: Claim, delivery: Delivery, manifest: DecidedManifest) -> tuple[Claim, Post]:
@@ -194,12 +203,15 @@ async def follow_money(tx: Transaction, deps: Deps, delivery: Delivery, outcome:
 
 
 async def refuse(tx: Transaction, deps: Deps, delivery: Delivery, error: GatewayError) -> None:
-    """Answer a refused message: a signed `rejected` to its author, and a record, in the inbox's transaction."""
+    """Answer a refused message: a signed `rejected` to its author, and a record, in the inbox's transaction.
+
+    A replayed submission is a refused message, not a refused claim: the claim it repeats goes on.
+    """
     manifest = delivery.manifest
     if manifest is None:
         raise error  # settlement's own message refused is our fault: HALT
     from_hospital = delivery.fetched.topic == HOSPITAL_REQUESTS
-    refused_claim = from_hospital and manifest.type == "submitted"
+    refused_claim = from_hospital and manifest.type == "submitted" and error.code != REPLAYED
     now = deps.clock.now()
     made = record(
         "claim.refused" if refused_claim else "core.message_refused",

@@ -170,14 +170,22 @@ class Claim:
         """Stop the claim: content and manifest differ. No `based_on`: whoever saw it says so at once."""
         return self._move(Event.DISPUTE, by, None, State.DISPUTED)
 
-    def decide(self, decision: DecidedManifest) -> "Claim":
-        """Take a decision whose entries explain the bill: each line once, sums exact, no more than was asked."""
+    def decide(self, decision: DecidedManifest, hospital_bears: frozenset[str] = frozenset()) -> "Claim":
+        """Take a decision whose entries explain the bill: each line once, sums exact, no more than was asked.
+
+        `hospital_bears` lists the class codes that the route's contract lets the hospital bear.
+        """
         event = Event.DECIDE if decision.final else Event.DECIDE_PARTLY
         faults = unbalanced(decision, self.line_amounts_minor)
         if decision.currency != self.currency:
             faults.append(Fault("decision.currency", "/currency"))
         if decision.benefit_minor > self.asked_minor:
             faults.append(Fault("decision.over-asked", "/entries"))
+        faults += [
+            Fault("decision.hospital-does-not-bear", f"/entries/{index}/bearer")
+            for index, entry in enumerate(decision.entries)
+            if entry.bearer == "hospital" and entry.class_code not in hospital_bears
+        ]
         moved = self._move(event, decision.sender, decision.based_on, self._decided_state(decision))
         if decision.decision_version != self.decision_version + 1:
             raise ConflictError("decision.version", allowed_actions=self.actions_of(decision.sender))

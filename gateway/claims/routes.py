@@ -21,7 +21,7 @@ def claims_routes(deps: Deps) -> APIRouter:
         """Return where a claim stands, for an operator: states, revision, amounts asked and obligated."""
 
         async def query(tx: Transaction) -> Response:
-            claim = await store.load(tx, claim_id)
+            claim = await store.load(tx, claim_id, lock=False)
             body = {
                 "claim_id": claim.claim_id,
                 "case_id": claim.case_id,

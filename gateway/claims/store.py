@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql
 
 from gateway.claims.claim import Claim, State
@@ -18,9 +18,10 @@ from gateway.protocol.exchange import Manifest
 from gateway.runtime.database import Transaction, one
 
 
-async def load(tx: Transaction, claim_id: str) -> Claim:
-    """Load and lock a claim; `NotFoundError` if there is none."""
-    found = await one(tx, select(claims).where(claims.c.claim_id == claim_id).with_for_update())
+async def load(tx: Transaction, claim_id: str, *, lock: bool = True) -> Claim:
+    """Load and lock a claim; `NotFoundError` if there is none. A read-only snapshot cannot lock."""
+    statement = select(claims).where(claims.c.claim_id == claim_id)
+    found = await one(tx, statement.with_for_update() if lock else statement)
     if found is None:
         raise NotFoundError("claim.unknown")
     row = dict(found._mapping)
@@ -42,7 +43,10 @@ def _row(claim: Claim) -> dict[str, Any]:
 
 
 async def add(tx: Transaction, claim: Claim, received_at: datetime) -> None:
-    await tx.execute(insert(claims), [_row(claim) | {"received_at": rfc3339(received_at)}])
+    """Add a received claim; its id is the author's choice, so one that is taken is refused."""
+    row = _row(claim) | {"received_at": rfc3339(received_at)}
+    if (await tx.execute(postgresql.insert(claims).on_conflict_do_nothing(), row)).rowcount != 1:
+        raise ConflictError("claim.id-taken")
 
 
 async def save(tx: Transaction, claim: Claim, *, seen: int) -> None:

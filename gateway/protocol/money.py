@@ -20,7 +20,7 @@ _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]{0,13})\.([0-9]{2})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """`amount_minor` units of `currency`; 1 CNY = 100 fen. Adding two currencies is a `CurrencyMismatchError`."""
+    """`amount_minor` units of `currency`; 1 CNY = 100 fen. Adding two currencies is refused."""
 
     amount_minor: int
     currency: str

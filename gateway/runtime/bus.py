@@ -50,4 +50,7 @@ class Bus(Protocol):
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Consumer: ...
 
+    async def prune(self, kept_ms: int) -> None:
+        """Drop records older than `kept_ms` that every group has passed; a broker does so by itself."""
+
     async def close(self) -> None: ...

@@ -12,7 +12,9 @@ import asyncio
 import contextlib
 import queue
 import random
+import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,7 @@ Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 BATCH_MAX = 64
 RETRIES_MAX = 3
+WAL_ATTEMPTS = 100
 _RETRYABLE = {"40001", "40P01"}
 """SQLSTATE serialization_failure and deadlock_detected: the batch is run again, work by work."""
 
@@ -82,7 +85,7 @@ class Database(Protocol):
 def open_database(url: str, *, writers: int = 4, readers: int = 4) -> "Database":
     """Open `sqlite:///path` or `postgresql+asyncpg://…`; `writers` and `readers` bound the connections."""
     if url.startswith("sqlite:"):
-        return SqliteDatabase(url, readers=readers)
+        return SqliteDatabase(url)
     return PostgresDatabase(url, writers=writers, readers=readers)
 
 
@@ -124,6 +127,19 @@ def _drive(work: Work[T], tx: Transaction) -> T:
     raise RuntimeError("a work awaited something that is not its transaction")
 
 
+def _switch_to_wal(connection: Any) -> None:
+    """Turn the write-ahead log on; SQLite's own waiting does not cover two processes that do so at once."""
+    for attempt in range(WAL_ATTEMPTS):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if attempt == WAL_ATTEMPTS - 1:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
 def _sqlite_engine(url: str, *, read_only: bool) -> Engine:
     engine = create_engine(
         url,
@@ -135,7 +151,8 @@ def _sqlite_engine(url: str, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _settings(connection: Any, _record: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        _switch_to_wal(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
             connection.execute(f"PRAGMA {pragma}")
         if read_only:
             connection.execute("PRAGMA query_only=ON")
@@ -144,13 +161,16 @@ def _sqlite_engine(url: str, *, read_only: bool) -> Engine:
 
 
 class SqliteDatabase:
-    """One writer thread (`BEGIN IMMEDIATE`, WAL, `synchronous=FULL`), a few `query_only` readers, one file."""
+    """One writer thread (`BEGIN IMMEDIATE`, WAL, `synchronous=FULL`), `query_only` readers, one file.
 
-    def __init__(self, url: str, *, readers: int = 4) -> None:
+    Reads run where they are called: under WAL they wait for nobody, and a hop to another thread costs more than a
+    bounded query. Long walks over a table belong to PostgreSQL or to a copy.
+    """
+
+    def __init__(self, url: str) -> None:
         self._engine = _sqlite_engine(url, read_only=False)
         self._read_engine = _sqlite_engine(url, read_only=True)
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
-        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="sqlite-read")
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -166,7 +186,7 @@ class SqliteDatabase:
         return await asyncio.shield(job.future)
 
     async def read(self, query: Work[T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
+        return self._read(query)
 
     def run_sync(self, call: Callable[[Connection], T]) -> T:
         with self._engine.connect() as connection:
@@ -183,7 +203,6 @@ class SqliteDatabase:
         if self._thread is not None:
             self._jobs.put(None)
             await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
-        self._readers.shutdown()
         self._engine.dispose()
         self._read_engine.dispose()
 

@@ -28,8 +28,11 @@ class Admitted(Enum):
 
 _ADVANCE = postgresql.insert(inbox)
 _ADVANCE_TO = _ADVANCE.on_conflict_do_update(
-    index_elements=["consumer", "role", "topic", "key"], set_={"last_seq": _ADVANCE.excluded.last_seq}
+    index_elements=["consumer", "role", "topic", "key"],
+    set_={"last_seq": _ADVANCE.excluded.last_seq},
+    where=inbox.c.last_seq == _ADVANCE.excluded.last_seq - 1,
 )
+"""The first message of a stream has no row to lock: the condition makes the slower of two twins change nothing."""
 
 
 async def admit(tx: Transaction, consumer: str, stamp: Stamp) -> Admitted:
@@ -49,8 +52,8 @@ async def admit(tx: Transaction, consumer: str, stamp: Stamp) -> Admitted:
         "key": stamp.key,
         "last_seq": stamp.seq,
     }
-    await tx.execute(_ADVANCE_TO, row)
-    return Admitted.APPLY
+    advanced = await tx.execute(_ADVANCE_TO, row)
+    return Admitted.APPLY if advanced.rowcount == 1 else Admitted.DUPLICATE
 
 
 async def park(

@@ -23,7 +23,6 @@ from gateway.runtime.observability import JOBS
 from gateway.runtime.tables import leases
 
 LEASE = timedelta(seconds=30)
-RENEW = LEASE / 3
 
 log = structlog.get_logger("jobs")
 
@@ -39,6 +38,8 @@ class JobRunner:
     database: Database
     clock: Clock
     role: str
+    renew: timedelta = LEASE / 3
+    """How long before its end a lease is renewed, and how often while a job runs."""
 
     def __post_init__(self) -> None:
         self.holder = self.role if isinstance(self.database, SqliteDatabase) else mint(self.role)
@@ -49,7 +50,7 @@ class JobRunner:
         try:
             while True:
                 try:
-                    if self.clock.now() + RENEW > held_until:
+                    if self.clock.now() + self.renew > held_until:
                         held_until = await self._take(job)
                     if held_until > self.clock.now():
                         held_until = await self._run_held(job, deps, held_until)
@@ -67,7 +68,7 @@ class JobRunner:
         running = asyncio.ensure_future(job.run(deps))
         try:
             while True:
-                done, _ = await asyncio.wait({running}, timeout=RENEW.total_seconds())
+                done, _ = await asyncio.wait({running}, timeout=self.renew.total_seconds())
                 if done:
                     running.result()
                     return held_until

@@ -35,7 +35,6 @@ OUTBOX_ROWS = Gauge("gateway_outbox_unpublished_rows", "Messages that the bus do
 OUTBOX_BYTES = Gauge("gateway_outbox_unpublished_bytes", "Bytes that the bus does not have yet", ["role"])
 OUTBOX_AGE = Gauge("gateway_outbox_oldest_seconds", "Age of the oldest unpublished message", ["role"])
 RELAY_PUBLISHED = Counter("gateway_relay_published_total", "Messages that the bus acknowledged", ["role", "topic"])
-WRITE_BATCH = Histogram("gateway_write_batch_works", "Works per commit", buckets=(1, 2, 4, 8, 16, 32, 64))
 FEED_NUMBERED = Counter("gateway_feed_items_total", "Feed items given a position")
 JOBS = Counter("gateway_jobs_total", "Runs of timers", ["job", "result"])
 
@@ -43,7 +42,20 @@ FIELDS = frozenset(
     {
         *("event", "level", "logger", "timestamp", "request_id", "dropped"),
         *("role", "component", "consumer", "topic", "partition", "offset", "seq", "key_id", "release", "source"),
-        *("error", "code", "where", "reason", "state", "result", "attempt", "count", "rows", "bytes", "duration_ms"),
+        *(
+            "error",
+            "code",
+            "where",
+            "reason",
+            "state",
+            "result",
+            "attempt",
+            "count",
+            "rows",
+            "bytes",
+            "duration_ms",
+            "task",
+        ),
         *("route", "method", "status", "host", "port", "job", "folder", "database", "bus", "version"),
         *("case_id", "claim_id", "msg_id", "eid", "batch_id", "obligation_id", "party", "rule", "year", "size"),
     }

@@ -5,7 +5,6 @@ one process and one bus, each with its own database, keys and writer, as if alon
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,7 +28,7 @@ from gateway.runtime.feed import FeedSequencer
 from gateway.runtime.http import create_app
 from gateway.runtime.jobs import JobRunner
 from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.observability import Readiness, health_routes, metrics_routes
+from gateway.runtime.observability import Readiness, health_routes, measure_outbox, metrics_routes
 from gateway.runtime.openings import Vault
 from gateway.runtime.outbox import Outbox, Sender, load_admission
 from gateway.runtime.relay import Relay
@@ -39,7 +38,9 @@ from gateway.runtime.web.reference import reference_routes
 from gateway.runtime.worker import Worker, run_verbatim
 
 HOUR_S = 3600.0
+MEASURE_S = 5.0
 RESTART_S = 1.0
+STOP_AGAIN_S = 0.5
 
 log = structlog.get_logger("process")
 
@@ -137,6 +138,7 @@ class RoleProcess:
         self._run(audit_relay.run, "audit-relay")
         self._run(self.feed.run, "feed")
         self._run(partial(self._prune, relay), "prune")
+        self._run(self._measure, "measure")
 
     def _start_component(self, component: Component) -> None:
         if component.subscriptions:
@@ -150,6 +152,7 @@ class RoleProcess:
                 self.clock,
             )
             self.workers.append(worker)
+            self.readiness.add(f"worker {component.name}", worker.why_stopped)
             self._run(worker.run, f"worker {component.name}")
         for task in component.tasks:
             self._run(task, component.name)
@@ -179,12 +182,19 @@ class RoleProcess:
                 await tx.execute(delete(tables.idempotency).where(old, tables.idempotency.c.operation != "money"))
 
             await self.database.write(work)
+            await self.bus.prune(self.settings.bus_days * 86_400_000)
+
+    async def _measure(self) -> None:
+        while True:
+            await measure_outbox(self.database, self.settings.instance, self.clock)
+            await asyncio.sleep(MEASURE_S)
 
     async def close(self) -> None:
         """Stop tasks, then finish queued works and let go of the database."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+        pending = set(self._tasks)
+        while pending:  # asyncio.wait_for of Python 3.11 may swallow one cancellation: ask again
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=STOP_AGAIN_S)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.database.close()

@@ -23,6 +23,7 @@ from gateway.runtime import failpoints
 from gateway.runtime.bus import Bus, BusRecord
 from gateway.runtime.database import Database, Transaction, rows
 from gateway.runtime.keys import Keyring
+from gateway.runtime.observability import RELAY_PUBLISHED
 from gateway.runtime.outbox import Outbox
 from gateway.runtime.tables import outbox as outbox_table
 
@@ -78,6 +79,7 @@ class Relay:
             records = [self._record(row) for row in waiting]
             acknowledged = await self.bus.publish(topic, records)
             done += waiting[:acknowledged]
+            RELAY_PUBLISHED.labels(self.outbox.sender.role, topic).inc(acknowledged)
         if done:
             failpoints.reach("relay.after_send")
             await self._mark(done)

@@ -56,9 +56,7 @@ class RoleSettings(BaseSettings):
     """How others reach this role, with its prefix and without a trailing slash: `https://hub.example/hk`."""
     outbox_rows_max: int = Field(default=100_000, ge=1)
     outbox_bytes_max: int = Field(default=1 << 30, ge=1)
-    body_bytes_max: int = Field(default=1 << 20, ge=1024)
     bill_bytes_max: int = Field(default=8 << 20, ge=1024)
-    attachment_bytes_max: int = Field(default=32 << 20, ge=1024)
     failpoint: str | None = Field(default=None, pattern=r"^[a-z._]+=(kill|raise|sleep(:[0-9.]+)?)(@[1-9][0-9]*)?$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     outbox_days: int = Field(default=30, ge=1)

@@ -80,6 +80,10 @@ class Worker:
             retries.cancel()
             await self.consumer.close()
 
+    async def why_stopped(self) -> str | None:
+        """Say for readiness why this worker takes nothing more, or None."""
+        return self.stopped
+
     async def _round(self, consumer: Consumer) -> None:
         if self.stopped:
             await asyncio.sleep(FETCH_S)

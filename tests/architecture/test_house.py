@@ -23,7 +23,6 @@ OF_THE_MACHINE = re.compile(r"/(home|root|Users|work|tmp|mnt|var/folders)/|\bC:\
 
 CATALOGUES = {
     "adapters.sz.formats": "FORMATS",
-    "adapters.hk.desk.connectors": "CONNECTORS",
     "settlement.channels": "CHANNELS",
     "audit.rules": "RULES",
     "gateway.protocol.identifiers": "SCHEMES",

@@ -120,8 +120,9 @@ def test_a_change_that_breaks_a_reader_or_an_author_fails(what: str) -> None:
 
 def test_a_new_required_field_in_a_real_manifest_fails() -> None:
     submitted = MANIFESTS["submitted"]
-    stricter = create_model("SubmittedManifest", __base__=submitted, added=(str, ...))
-    wider = create_model("SubmittedManifest", __base__=submitted, added=(str | None, None))
+    extended: Any = create_model
+    stricter = extended("Stricter", __base__=submitted, added=(str, ...))
+    wider = extended("Wider", __base__=submitted, added=(str | None, None))
 
     assert list(breaks(committed("submitted"), schema_of(stricter))) == ["/added: is newly required"]
     assert is_additive(committed("submitted"), schema_of(wider))

@@ -4,11 +4,16 @@ import pytest
 
 from gateway.protocol.messages import MANIFESTS, MESSAGES
 from gateway.protocol.topics import ROLE_OF, TOPICS
+from gateway.runtime.component import Component
 from tests.architecture.components import components, names
 from tests.architecture.topic_table import PAGE, table
 
 SIGNED_BYTES = {"registry.releases.v1": "gateway.participants", "audit.records.v1": "audit"}
 MESSAGE_TOPICS = sorted(set(TOPICS) - set(SIGNED_BYTES))
+
+
+def topics_read_by(component: Component) -> set[str]:
+    return {one.topic for one in component.subscriptions} | {one.topic for one in component.verbatim}
 
 
 def test_every_room_with_a_component_has_a_role_and_every_role_s_room_a_component() -> None:
@@ -17,11 +22,7 @@ def test_every_room_with_a_component_has_a_role_and_every_role_s_room_a_componen
 
 @pytest.mark.parametrize("topic", sorted(TOPICS))
 def test_the_readers_of_a_topic_are_the_components_that_subscribe_to_it(topic: str) -> None:
-    subscribed = {
-        name
-        for name, component in components().items()
-        if topic in {one.topic for one in (*component.subscriptions, *component.verbatim)}
-    }
+    subscribed = {name for name, component in components().items() if topic in topics_read_by(component)}
 
     assert subscribed == set(TOPICS[topic].readers)
 
@@ -36,7 +37,7 @@ def test_every_message_of_a_topic_has_a_handler_and_every_handler_a_row(topic: s
 
 
 def test_no_component_subscribes_to_a_topic_that_has_no_row() -> None:
-    read = {one.topic for component in components().values() for one in (*component.subscriptions, *component.verbatim)}
+    read = {topic for component in components().values() for topic in topics_read_by(component)}
 
     assert read == set(TOPICS)
 

@@ -63,12 +63,14 @@ class SqliteInserts:
 class PostgresInserts:
     def __init__(self, url: str) -> None:
         self._url = url
+        self._opening = asyncio.Lock()
         self._pool: asyncpg.Pool | None = None
 
     async def insert(self, raw: bytes) -> None:
-        if self._pool is None:
-            self._pool = await asyncpg.create_pool(self._url, min_size=4, max_size=8)
-            await self._pool.execute("CREATE TABLE IF NOT EXISTS bill (id bigserial PRIMARY KEY, raw bytea)")
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(self._url, min_size=4, max_size=8)
+                await self._pool.execute("CREATE TABLE IF NOT EXISTS bill (id bigserial PRIMARY KEY, raw bytea)")
         await self._pool.execute("INSERT INTO bill (raw) VALUES ($1)", raw)
 
 

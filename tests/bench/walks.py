@@ -134,9 +134,7 @@ async def _measure_gateway(
     token = await _token(data, "hosp-nanshan-his", "sz")
     inbox = asyncio.create_task(_follow_inbox(data, url))
     started = time.perf_counter()
-    measured = await drive(
-        url, "/sz/v1/claims", clients=CLIENTS, seconds=seconds, make=_posts(token, 0), wanted=202
-    )
+    measured = await drive(url, "/sz/v1/claims", clients=CLIENTS, seconds=seconds, make=_posts(token, 0), wanted=202)
     total = len(measured.seconds)
     arrived_s = await _until_arrived(inbox, total) - started
     bus = "embedded"

@@ -1,7 +1,8 @@
 """The promise of `database.write` and `database.read`, on SQLite and on a real PostgreSQL."""
 
 import asyncio
-import threading
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -139,21 +140,15 @@ async def test_reads_never_write(database: Database) -> None:
     assert await database.read(count) == 0
 
 
-async def test_a_read_on_sqlite_sees_one_moment(sqlite: Database) -> None:
-    first_look, written = threading.Event(), threading.Event()
-
+async def test_a_read_on_sqlite_sees_one_moment(sqlite: Database, tmp_path: Path) -> None:
     async def twice(tx: Transaction) -> tuple[int, int]:
         before = await count(tx)
-        first_look.set()
-        written.wait(5)
+        with contextlib.closing(sqlite3.connect(tmp_path / "role.db")) as other, other:
+            other.execute("INSERT INTO counters VALUES (1, 0)")
         return before, await count(tx)
 
-    reading = asyncio.create_task(sqlite.read(twice))
-    await asyncio.to_thread(first_look.wait, 5)
-    await sqlite.write(put(1))
-    written.set()
-
-    assert await reading == (0, 0)
+    assert await sqlite.read(twice) == (0, 0)
+    assert await sqlite.read(count) == 1
 
 
 async def test_a_read_on_postgresql_sees_one_moment(postgresql: Database) -> None:

@@ -29,7 +29,7 @@ from gateway.runtime.auth import Caller
 from gateway.runtime.database import Database, Transaction
 from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once
 from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.openings import Vault
+from gateway.runtime.openings import CaseSecret, Vault
 from gateway.runtime.outbox import Outbox
 
 ITSELF = "desk"
@@ -159,12 +159,11 @@ def authored_record(authored: Authored, at: datetime, *, cause: str | None) -> R
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A claim as its reader sees it; `content` is the FHIR Bundle, None where the dossier could not be opened."""
+    """A claim as its reader sees it; where content and manifest differ, the lines are the signed amounts alone."""
 
     claim: DeskClaim
     lines: tuple[OpenedLine, ...]
     answers: tuple[DeskAnswer, ...]
-    content: bytes | None
 
     @property
     def allowed_actions(self) -> tuple[str, ...]:
@@ -172,31 +171,48 @@ class Shown:
         return () if any(answer.status in OPEN for answer in self.answers) else self.claim.allowed_actions
 
 
-async def show(tx: Transaction, deps: Deps, claim_id: str) -> Shown:
-    claim = await store.load_claim(tx, claim_id)
-    content = await _content(tx, deps, claim)
+async def show(deps: Deps, claim_id: str) -> Shown:
+    async def query(tx: Transaction) -> tuple[_Kept, list[DeskAnswer]]:
+        return await _kept(tx, deps, claim_id), await store.list_answers(tx, claim_id)
+
+    kept, answers = await deps.database.read(query)
+    content = kept.content()
+    bundle = None if content is None or kept.claim.differences else read_bundle(content)
     return Shown(
-        claim=claim,
-        lines=lines_of(claim.signed, None if content is None or claim.differences else read_bundle(content)),
-        answers=tuple(await store.list_answers(tx, claim_id)),
-        content=content,
+        claim=kept.claim,
+        lines=lines_of(kept.claim.signed, bundle),
+        answers=tuple(answers),
     )
 
 
-async def show_content(tx: Transaction, deps: Deps, claim_id: str) -> bytes:
+async def show_content(deps: Deps, claim_id: str) -> bytes:
     """Return the FHIR Bundle as it was opened; `NotFoundError` if it could not be, or the case has been erased."""
-    content = await _content(tx, deps, await store.load_claim(tx, claim_id))
+
+    async def query(tx: Transaction) -> _Kept:
+        return await _kept(tx, deps, claim_id)
+
+    content = (await deps.database.read(query)).content()
     if content is None:
         raise NotFoundError("desk.no-content")
     return content
 
 
-async def _content(tx: Transaction, deps: Deps, claim: DeskClaim) -> bytes | None:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A claim with its sealed content and what opens it; opened outside the transaction that loaded it."""
+
+    claim: DeskClaim
+    box: bytes | None
+    secret: CaseSecret | None
+
+    def content(self) -> bytes | None:
+        return None if self.box is None or self.secret is None else self.secret.unbox(self.box, "content")
+
+
+async def _kept(tx: Transaction, deps: Deps, claim_id: str) -> _Kept:
+    claim = await store.load_claim(tx, claim_id)
     box = await store.load_content(tx, claim)
-    if box is None:
-        return None
-    secret = await deps.vault.existing(tx, claim.case_id)
-    return secret.unbox(box, "content")
+    return _Kept(claim, box, None if box is None else await deps.vault.existing(tx, claim.case_id))
 
 
 def answer_body(answer: DeskAnswer) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Amounts are decimal strings in the claim's currency. Texts come by language and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
@@ -39,7 +40,9 @@ class TextForm(Message):
 
 
 class EntryForm(Message):
-    lines: tuple[int, ...] = Field(min_length=1, max_length=LINES_MAX, strict=False)
+    """That something is decided about some line is checked where the decision is balanced."""
+
+    lines: tuple[int, ...] = Field(max_length=LINES_MAX, strict=False)
     benefit: str
     patient: str
     other_payer: str
@@ -51,7 +54,7 @@ class EntryForm(Message):
 
 class DecisionForm(Message):
     final: bool
-    entries: tuple[EntryForm, ...] = Field(min_length=1, max_length=LINES_MAX, strict=False)
+    entries: tuple[EntryForm, ...] = Field(max_length=LINES_MAX, strict=False)
     text: TextForm | None = None
     """A word on the whole."""
 
@@ -121,4 +124,14 @@ def _parse(model: type[M], found: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(found)
     except ValidationError as error:
-        raise InvalidInputError("request.invalid", faults=faults_of(error)) from None
+        faults = [Fault(fault.code, _known_place(fault.pointer)) for fault in faults_of(error)]
+    raise InvalidInputError("request.invalid", faults=faults)
+
+
+_NAMES = frozenset(name for form in (DecisionForm, EntryForm, ReturnForm, TextForm) for name in form.model_fields)
+
+
+def _known_place(pointer: str) -> str:
+    """Cut a pointer at the first name that is not ours: an unknown member's name was sent, so its parent stands."""
+    steps = takewhile(lambda step: step.isdecimal() or step in _NAMES, pointer.split("/")[1:])
+    return "".join(f"/{step}" for step in steps)

@@ -9,14 +9,12 @@ from starlette.responses import Response
 from adapters.hk.desk import actions, store
 from adapters.hk.desk.actions import Asked, Deps, Shown, answer_body
 from adapters.hk.desk.claim import DeskClaim
-from adapters.hk.desk.cursor import read_cursor, write_cursor
 from gateway.protocol.errors import ForbiddenError
 from gateway.protocol.money import Money
 from gateway.runtime.auth import Caller, require
-from gateway.runtime.database import Transaction
 from gateway.runtime.http import etag, read_body, reply, required_if_match
 from gateway.runtime.idempotency import render, require_key
-from gateway.runtime.openings import derive
+from gateway.runtime.paging import Cursors
 
 PAGE_MAX = 200
 BODY_BYTES_MAX = 1 << 20
@@ -27,7 +25,7 @@ Decider = Annotated[Caller, Depends(require("desk:decide"))]
 
 def desk_routes(deps: Deps) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["desk"])
-    cursor_key = derive(deps.keyring.storage, "szhk-desk-cursor/1")
+    cursors, scope = Cursors(deps.keyring.storage), f"desk/{deps.party}"
 
     @routes.get("/claims")
     async def get_claims(
@@ -38,13 +36,13 @@ def desk_routes(deps: Deps) -> APIRouter:
     ) -> Response:
         """List claims in the order in which they were opened, without their content."""
         _ours(deps, caller)
-        place = None if after is None else read_cursor(cursor_key, after)
+        place = None if after is None else cursors.read(scope, after)
         found = await deps.database.read(partial(store.list_claims, after=place, limit=limit + 1))
         body: dict[str, Any] = {"items": [_claim_body(claim) for claim in found[:limit]]}
         if len(found) <= limit:
             return reply(200, body)
         last = found[limit - 1]
-        following = write_cursor(cursor_key, (last.opened_at, last.claim_id, last.claim_version))
+        following = cursors.write(scope, (last.opened_at, last.claim_id, last.claim_version))
         link = f'<{_root(request)}/v1/claims?after={following}&limit={limit}>; rel="next"'
         return reply(200, body | {"next": following}, {"Link": link})
 
@@ -52,22 +50,14 @@ def desk_routes(deps: Deps) -> APIRouter:
     async def get_claim(caller: Reader, claim_id: str) -> Response:
         """Return a claim as opened: lines, differences, state, what may be done next. ETag is core's revision."""
         _ours(deps, caller)
-
-        async def query(tx: Transaction) -> Shown:
-            return await actions.show(tx, deps, claim_id)
-
-        shown = await deps.database.read(query)
+        shown = await actions.show(deps, claim_id)
         return reply(200, _shown_body(shown), {"ETag": etag(shown.claim.revision)})
 
     @routes.get("/claims/{claim_id}/content")
     async def get_content(caller: Reader, claim_id: str) -> Response:
         """Return the claim's FHIR R4 collection Bundle, as the hospital sealed it."""
         _ours(deps, caller)
-
-        async def query(tx: Transaction) -> bytes:
-            return await actions.show_content(tx, deps, claim_id)
-
-        raw = await deps.database.read(query)
+        raw = await actions.show_content(deps, claim_id)
         return Response(raw, media_type="application/fhir+json", headers={"Cache-Control": "no-store"})
 
     @routes.post("/claims/{claim_id}/decision")

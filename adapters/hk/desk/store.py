@@ -10,7 +10,6 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
 from adapters.hk.desk.claim import ACCEPTED, OPEN, QUEUED, REJECTED, SENT, DeskAnswer, DeskClaim
-from adapters.hk.desk.cursor import Place
 from adapters.hk.desk.tables import answers, claims, cursors, releases, set_aside
 from gateway.protocol.canonical import compact, read_json
 from gateway.protocol.claims import Accepted, Rejected
@@ -19,6 +18,9 @@ from gateway.protocol.errors import ConflictError, NotFoundError
 from gateway.runtime.database import Transaction, one, rows
 
 _LISTS = ("differences", "allowed_actions", "faults")
+Place = tuple[str | int, ...]
+"""Where a page ended: opened_at, claim_id, claim_version of its last claim."""
+
 _PLACE = (claims.c.opened_at, claims.c.claim_id, claims.c.claim_version)
 _OF_CLAIM = tuple(column for column in claims.c if column.name != "content")
 
