@@ -6,6 +6,7 @@ from audit import witness
 from audit.actions import Deps
 from audit.handlers import take_records
 from audit.jobs import JOBS
+from audit.note import VerifierKey
 from audit.routes import audit_routes, log_routes, witness_routes
 from audit.tables import METADATA
 from audit.witness_tables import METADATA as WITNESS_METADATA
@@ -28,6 +29,13 @@ def build(deps: Deps) -> Component:
         tasks=(deps.sequencer.run,),
         ready=ready,
     )
+
+
+def remember_vkey(folder: Path, year: str, vkey: VerifierKey) -> dict[str, str]:
+    """Write this year's verifier key beside its log; return every year's, so that closed logs stay served."""
+    (folder / year).mkdir(parents=True, exist_ok=True)
+    (folder / year / "vkey").write_text(f"{vkey}\n", encoding="ascii")
+    return {path.parent.name: path.read_text(encoding="ascii").strip() for path in sorted(folder.glob("*/vkey"))}
 
 
 def build_log(folder: Path, vkeys: dict[str, str]) -> Component:

@@ -242,7 +242,7 @@ async def _audit(process: RoleProcess, outside: Outside) -> Mounts:
         AuditDeps(database=process.database, outbox=process.outbox, clock=process.clock, sequencer=sequencer)
     )
     process.add(component)
-    log = audit.build_log(settings.folder / "log", {year: str(signer.vkey)})
+    log = audit.build_log(settings.folder / "log", audit.remember_vkey(settings.folder / "log", year, signer.vkey))
     return {"/audit": (TITLES["/audit"], (component, registry)), "/log": (TITLES["/log"], (log,))}
 
 

@@ -27,8 +27,16 @@ def needles(canary: str) -> frozenset[bytes]:
     """Return every spelling of a canary that can be searched for without decoding."""
     raw = canary.encode()
     escaped = canary.encode("ascii", "backslashreplace")
-    clear = (raw, escaped, escaped.upper().replace(rb"\U", rb"\u"), canary.encode("utf-16-le"), canary.encode("utf-16-be"))
-    spelled = {form for one in {raw, escaped} for form in (*_aligned(one), one.hex().encode(), one.hex().upper().encode())}
+    clear = (
+        raw,
+        escaped,
+        escaped.upper().replace(rb"\U", rb"\u"),
+        canary.encode("utf-16-le"),
+        canary.encode("utf-16-be"),
+    )
+    spelled = {
+        form for one in {raw, escaped} for form in (*_aligned(one), one.hex().encode(), one.hex().upper().encode())
+    }
     return frozenset(spelled | set(clear))
 
 

@@ -14,11 +14,12 @@ from gateway.client import authoring
 from gateway.client.authoring import Author, Authored, Decision, DecisionEntry
 from gateway.client.insurer import InboxItem, InsurerClient, RequestStatus
 from gateway.client.opened import OpenedClaim
+from gateway.client.transport import ApiProblem
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.jose import PrivateKey
 from gateway.runtime.database import Transaction
 from gateway.runtime.outbox import Post
-from tests.walk import Claimed, House, until
+from tests.walk import Claimed, House, Parties, until
 
 HOSPITAL = "hosp-nanshan"
 NOT_COVERED = "G003"
@@ -37,13 +38,31 @@ def a_bill(number: int, insurer: str, name: str = "inpatient-direct") -> dict[st
 
 
 async def hand_in(
-    house: House, insurer: str = "ins-lantau", name: str = "inpatient-direct", number: int | None = None
+    house: Parties, insurer: str = "ins-lantau", name: str = "inpatient-direct", number: int | None = None
 ) -> Claimed:
     """Hand a sample bill in as the hospital; bills with the same number have the same claim number and receipt."""
     house.bills += 1
     bill = a_bill(house.bills if number is None else number, insurer, name)
     receipt = await house.hospital.submit(compact(bill), f"walk-{house.bills}")
     return Claimed(receipt.claim_id, receipt.case_id, insurer)
+
+
+async def until_logged(parties: Parties, claimed: Claimed, typ: str) -> None:
+    """Wait until an event of the claim is under a checkpoint that both witnesses have cosigned."""
+    session = parties.session("aud-one-tools", "audit")
+
+    async def logged() -> bool:
+        try:
+            events = (await session.get(f"/v1/claims/{claimed.case_id}")).json()["events"]
+        except ApiProblem as problem:
+            if problem.status != 404:
+                raise
+            return False
+        [head] = (await session.get("/v1/logs")).json()["logs"]
+        indexes = [event["index"] for event in events if event["typ"] == typ]
+        return bool(indexes) and head["cosigned"] == "yes" and int(head["size"]) > indexes[0]
+
+    await until(logged, f"{typ} in the log")
 
 
 async def send_as(house: House, instance: str, post: Post) -> None:
@@ -73,7 +92,7 @@ def entries_of(
 class Insurer:
     """An insurer with a system of its own. `items` is all that its inbox has brought so far."""
 
-    house: House
+    house: Parties
     code: str = "ins-lantau"
     items: list[InboxItem] = field(default_factory=list)
     cursor: str | None = None
@@ -140,7 +159,7 @@ class Insurer:
         """Sign a final decision that pays everything, by default as this insurer would; nothing is sent."""
         at = at or self.house.clock.now()
         party = code or self.code
-        directory = self.house.process("hk").trust.directory
+        directory = await self.client.releases.directory()
         author = Author(party, key or self.house.key(f"{party}/sign/1"), directory.seal_key(party, at))
         decision = Decision(entries_of(opened), final=True, based_on=2)
         return authoring.decide(author, opened.manifest, directory.seal_key(HOSPITAL, at), decision, at=at)

@@ -20,9 +20,9 @@ from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import BadSignatureError, GatewayError, MalformedInputError, NotFoundError
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import Typ, key_id, sign
+from gateway.protocol.opening import open_dossier
 from gateway.protocol.records import Record, record
 from gateway.protocol.topics import HOSPITAL_REQUESTS
-from gateway.protocol.verification import open_dossier
 from gateway.runtime.component import Delivery
 from gateway.runtime.database import Transaction
 from gateway.runtime.openings import CaseSecret

@@ -90,8 +90,15 @@ ALLOWED: Mapping[State, Mapping[Event, Rule]] = {
 }
 
 
+UNASKED = {(Actor.HOSPITAL, Event.DISPUTE)}
+"""Moves that an edge makes by itself: the hospital's disputes an answer whose content is not what was signed."""
+
+
 def allowed_actions(state: State, actor: Actor) -> tuple[str, ...]:
-    return tuple(str(event) for event, rule in ALLOWED[state].items() if actor in rule.by)
+    """Return what `actor` may be offered now, in table order."""
+    return tuple(
+        str(event) for event, rule in ALLOWED[state].items() if actor in rule.by and (actor, event) not in UNASKED
+    )
 
 
 @dataclass(frozen=True, slots=True)

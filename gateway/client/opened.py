@@ -17,9 +17,10 @@ from gateway.protocol.fhir.bundle import Bundle
 from gateway.protocol.fhir.claim import Claim, Item
 from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.jose import PrivateKey
+from gateway.protocol.opening import open_dossier
 from gateway.protocol.registry import Directory
 from gateway.protocol.topics import INSURER_DELIVERIES
-from gateway.protocol.verification import Verified, open_dossier, verify_exchange, verify_stamp
+from gateway.protocol.verification import Verified, verify_exchange, verify_stamp
 
 __all__ = ["OpenedClaim", "OpenedLine", "compare", "lines_of", "open_submitted", "read_outcome"]
 

@@ -198,4 +198,4 @@ def read_payload(token: str, *, bytes_max: int = BODY_BYTES_MAX) -> dict[str, An
 def check_sizes(exchange_parts: Sequence[str | None]) -> None:
     """Refuse what would not fit on the bus: the parts and 16 KiB for receipt, stamp and names."""
     if sum(len(part) for part in exchange_parts if part) > EXCHANGE_BYTES_MAX - 16 * 1024:
-        raise TooLargeError("claim.too-large")
+        raise InvalidInputError("claim.too-large")

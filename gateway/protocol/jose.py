@@ -1,4 +1,4 @@
-"""Sign, verify, seal, open: the four cryptographic verbs over joserfc, with the algorithms fixed.
+"""Sign, verify, seal: cryptographic verbs over joserfc, with the algorithms fixed; `opening.py` has the fourth.
 
 JWS: compact, `Ed25519` (RFC 9864). JWE: general JSON, `ECDH-ES+A256KW` over X25519 with `A256GCM` (RFC 7518, 8037).
 A token that names another algorithm, carries `crit`, `jku`, `x5u`, `jwk` or `zip`, or another `typ` than asked for,
@@ -8,22 +8,21 @@ is refused before any key is used.
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Literal
 
 from joserfc import jwe, jws
 from joserfc.errors import JoseError
-from joserfc.jwe import GeneralJSONEncryption, GeneralJSONSerialization, JWERegistry
+from joserfc.jwe import GeneralJSONEncryption, JWERegistry
 from joserfc.jwk import OKPKey
 
 from gateway.protocol.canonical import compact, parse_b64url, read_json_object
 from gateway.protocol.errors import BadSignatureError, MalformedInputError
-from gateway.protocol.exchange import EXCHANGE_BYTES_MAX
 
 SIGN_ALGORITHM = "Ed25519"
 SEAL_ALGORITHM = "ECDH-ES+A256KW"
 SEAL_ENCRYPTION = "A256GCM"
 
-_SEALS = JWERegistry(algorithms=[SEAL_ALGORITHM, SEAL_ENCRYPTION], verify_all_recipients=False)
+SEALS = JWERegistry(algorithms=[SEAL_ALGORITHM, SEAL_ENCRYPTION], verify_all_recipients=False)
 
 
 class Typ(StrEnum):
@@ -129,37 +128,4 @@ def seal(content: bytes, recipients: list[PublicKey]) -> str:
     jar = GeneralJSONEncryption({"enc": SEAL_ENCRYPTION}, content)
     for recipient in recipients:
         jar.add_recipient({"alg": SEAL_ALGORITHM, "kid": recipient.kid}, recipient.jwk)
-    return compact(jwe.encrypt_json(jar, None, registry=_SEALS)).decode()
-
-
-def open_sealed(dossier: str, key: PrivateKey) -> bytes:
-    """Open a dossier with one recipient's key; `BadSignatureError("dossier.cannot-open")` if it is not for it."""
-    found = read_json_object(dossier.encode(), bytes_max=EXCHANGE_BYTES_MAX)
-    ours = [one for one in _recipients(found) if one["header"].get("kid") == key.kid]
-    if len(ours) != 1:
-        raise BadSignatureError("dossier.cannot-open")
-    jar = cast("GeneralJSONSerialization", {**found, "recipients": ours})
-    try:
-        plain = jwe.decrypt_json(jar, key.jwk, registry=_SEALS).plaintext
-    except (JoseError, ValueError, KeyError, TypeError):
-        raise BadSignatureError("dossier.cannot-open") from None
-    return plain or b""
-
-
-def _recipients(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Check the outer form: fixed members, fixed algorithms, nothing unprotected but kid, alg and epk."""
-    recipients = found.get("recipients")
-    if set(found) != {"protected", "iv", "ciphertext", "tag", "recipients"} or not isinstance(recipients, list):
-        raise MalformedInputError("dossier.malformed")
-    if not all(isinstance(found[name], str) for name in ("protected", "iv", "ciphertext", "tag")):
-        raise MalformedInputError("dossier.malformed")
-    protected = read_json_object(parse_b64url(found["protected"]), bytes_max=1024)
-    if protected != {"enc": SEAL_ENCRYPTION}:
-        raise BadSignatureError("dossier.algorithm")
-    for one in recipients:
-        header = one.get("header") if isinstance(one, dict) else None
-        if not isinstance(header, dict) or set(header) != {"alg", "kid", "epk"}:
-            raise MalformedInputError("dossier.malformed")
-        if header["alg"] != SEAL_ALGORITHM:
-            raise BadSignatureError("dossier.algorithm")
-    return recipients
+    return compact(jwe.encrypt_json(jar, None, registry=SEALS)).decode()

@@ -14,12 +14,11 @@ from gateway.protocol.exchange import (
     Manifest,
     Message,
     Stamp,
-    content_hash,
     parse_message,
     text_hash,
     within_window,
 )
-from gateway.protocol.jose import PrivateKey, Typ, key_id, open_sealed, verify
+from gateway.protocol.jose import Typ, key_id, verify
 from gateway.protocol.messages import parse_manifest, parse_role_message
 from gateway.protocol.registry import Directory, Holder, Use
 
@@ -102,13 +101,3 @@ def check_sent_at(manifest: Manifest, now: datetime, window_s: int) -> None:
     """The time rule of the accepting edge: |sent_at - now| within the window (rule `exchange.clock_window_s`)."""
     if not within_window(manifest.sent_at, now, window_s):
         raise InvalidInputError("exchange.time-window")
-
-
-def open_dossier(dossier: str | None, manifest: Manifest, key: PrivateKey) -> bytes:
-    """Open a dossier and check that its packed bytes are those the author signed; returns the packed content."""
-    if dossier is None or manifest.content_sha256 is None:
-        raise MalformedInputError("dossier.missing")
-    packed = open_sealed(dossier, key)
-    if content_hash(packed) != manifest.content_sha256:
-        raise BadSignatureError("dossier.content")
-    return packed

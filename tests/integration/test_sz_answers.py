@@ -13,8 +13,9 @@ from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.claims import ClaimState, DisputedManifest, Rejected, SubmittedManifest
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import Posted, content_hash, pack, read_payload, unpack
-from gateway.protocol.jose import Typ, open_sealed, seal, sign
+from gateway.protocol.jose import Typ, seal, sign
 from gateway.protocol.messages import parse_manifest
+from gateway.protocol.opening import open_sealed
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.protocol.verification import verify_manifest
 from gateway.runtime import tables as runtime_tables

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import delete
 
 from adapters.sz import tables
 from gateway.protocol.canonical import compact, read_json_object
@@ -16,12 +15,12 @@ from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import Exchange, unpack
 from gateway.protocol.fhir.claim import Claim
 from gateway.protocol.fhir.wire import read_bundle
-from gateway.protocol.jose import open_sealed
+from gateway.protocol.opening import open_sealed
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.protocol.verification import verify_exchange, verify_stamp
 from gateway.runtime import failpoints
 from gateway.runtime import tables as runtime_tables
-from gateway.runtime.database import Transaction, open_database
+from gateway.runtime.database import open_database
 from gateway.runtime.relay import signed_exchange
 from tests.conftest import MakeDatabase
 from tests.hospital_bills import changed, numbered, sample, sample_object, with_lines
@@ -346,41 +345,6 @@ async def test_eight_at_once_under_eight_keys_become_one_claim_too(edge: Edge) -
     assert await edge.count(tables.claims) == 5
 
 
-async def test_claims_are_listed_page_by_page_with_cursors_nobody_can_make_up(sqlite_edge: Edge) -> None:
-    async with sqlite_edge.http() as client:
-        for number in range(5):
-            await sqlite_edge.submit(client, numbered(number), f"key-{number}")
-
-        first = await client.get("/v1/claims?limit=3")
-        second = await client.get(f"/v1/claims?limit=3&after={body(first)['next']}")
-        forged = await client.get("/v1/claims?after=3")
-
-    numbers = [one["claim_number"] for page in (first, second) for one in body(page)["items"]]
-    assert numbers == [f"SYN-TEST-{number:06d}" for number in range(5)]
-    assert 'rel="next"' in first.headers["link"]
-    assert "link" not in second.headers
-    assert (forged.status_code, body(forged)["code"]) == (400, "cursor.malformed")
-
-
-async def test_an_erased_claim_is_listed_without_its_number_and_hides_no_other(sqlite_edge: Edge) -> None:
-    async with sqlite_edge.http() as client:
-        erased = body(await sqlite_edge.submit(client, numbered(1), "key-1"))
-        await sqlite_edge.submit(client, numbered(2), "key-2")
-        secret = runtime_tables.case_secrets
-
-        async def erase(tx: Transaction) -> None:
-            await tx.execute(delete(secret).where(secret.c.case_id == erased["case_id"]))
-
-        await sqlite_edge.database.write(erase)
-        listed = body(await client.get("/v1/claims"))["items"]
-        alone = await client.get(f"/v1/claims/{erased['claim_id']}")
-        again = await sqlite_edge.submit(client, numbered(1), "key-3")
-
-    assert [one["claim_number"] for one in listed] == [None, "SYN-TEST-000002"]
-    assert (alone.status_code, body(alone)["code"]) == (404, "case.erased")
-    assert (again.status_code, body(again)["code"]) == (409, "claim.number-taken")
-
-
 @pytest.mark.parametrize(("lines", "status"), [(1000, 202), (5000, 202), (5001, 422)])
 async def test_a_long_bill_is_taken_whole_up_to_the_most_lines_a_claim_may_have(
     sqlite_edge: Edge, lines: int, status: int
@@ -389,19 +353,3 @@ async def test_a_long_bill_is_taken_whole_up_to_the_most_lines_a_claim_may_have(
         answer = await sqlite_edge.submit(client, with_lines(lines), "key-1")
 
     assert answer.status_code == status, answer.text[:200]
-
-
-async def test_a_claim_is_shown_with_its_etag_and_an_unknown_one_is_not_found(sqlite_edge: Edge) -> None:
-    async with sqlite_edge.http() as client:
-        claim_id = body(await sqlite_edge.submit(client, sample(), "key-1"))["claim_id"]
-
-        answer = await client.get(f"/v1/claims/{claim_id}")
-        timeline = await client.get(f"/v1/claims/{claim_id}/timeline")
-        unknown = [await client.get(f"/v1/claims/claim_unknown{end}") for end in ("", "/timeline")]
-
-    shown = body(answer)
-    assert answer.headers["etag"] == '"1"'
-    assert (shown["claim_number"], shown["state"], shown["total"]) == ("SYN-2026-0001", "received", "53878.84")
-    assert shown["asked"] == "53878.84"
-    assert [event["event"] for event in body(timeline)["events"]] == ["submitted"]
-    assert [(one.status_code, body(one)["code"]) for one in unknown] == [(404, "claim.unknown")] * 2

@@ -17,7 +17,8 @@ from gateway.protocol.errors import InvalidInputError, TooLargeError
 from gateway.protocol.exchange import Posted, unpack
 from gateway.protocol.fhir.claim_response import ClaimResponse
 from gateway.protocol.fhir.wire import read_bundle
-from gateway.protocol.verification import open_dossier, verify_manifest
+from gateway.protocol.opening import open_dossier
+from gateway.protocol.verification import verify_manifest
 from tests.claims_in_transit import a_claim
 from tests.parties import HOSPITAL, INSURER, NOW, key_of, the_route, world
 

@@ -93,7 +93,7 @@ def test_what_passes_the_size_check_fits_on_the_bus_with_its_stamps() -> None:
     fitting = Exchange(stamp=stamp, receipt=stamp, manifest="m" * (room // 2), dossier="d" * (room // 2))
 
     assert len(fitting.encode()) <= EXCHANGE_BYTES_MAX
-    with pytest.raises(TooLargeError, match=r"claim\.too-large"):
+    with pytest.raises(InvalidInputError, match=r"claim\.too-large"):
         check_sizes(["m" * (room + 1)])
 
 

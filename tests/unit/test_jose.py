@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.protocol.canonical import b64url, compact, parse_b64url, read_json
 from gateway.protocol.errors import BadSignatureError, GatewayError, MalformedInputError
-from gateway.protocol.jose import PrivateKey, PublicKey, Typ, key_id, open_sealed, seal, sign, verify
+from gateway.protocol.jose import PrivateKey, PublicKey, Typ, key_id, seal, sign, verify
+from gateway.protocol.opening import open_sealed
 
 KEY = PrivateKey.generate("a/sign/1", "Ed25519")
 OTHER = PrivateKey.generate("b/sign/1", "Ed25519")

@@ -16,17 +16,11 @@ from gateway.protocol.errors import (
 )
 from gateway.protocol.exchange import Exchange, unpack
 from gateway.protocol.jose import PrivateKey, Typ, sign
+from gateway.protocol.opening import open_dossier
 from gateway.protocol.registry import Directory
 from gateway.protocol.settlements import VoidAsked
 from gateway.protocol.topics import HOSPITAL_NOTICES, HOSPITAL_REQUESTS, INSURER_DELIVERIES, SETTLEMENT_REQUESTS
-from gateway.protocol.verification import (
-    Verified,
-    check_sent_at,
-    open_dossier,
-    verify_exchange,
-    verify_manifest,
-    verify_stamp,
-)
+from gateway.protocol.verification import Verified, check_sent_at, verify_exchange, verify_manifest, verify_stamp
 from tests.parties import (
     CASE,
     CLAIM,
