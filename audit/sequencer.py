@@ -103,10 +103,12 @@ class Sequencer:
 
     async def run(self) -> None:
         """Grow and publish until cancelled; a fork stops it for good, everything else is waited out."""
-        await self.recover()
-        refreshed = 0.0
+        refreshed, recovered = 0.0, False
         while self.fork is None:
             try:
+                if not recovered:
+                    await self.recover()
+                    recovered = True
                 grown = await self.step()
                 now = asyncio.get_running_loop().time()
                 if grown or now - refreshed > REFRESH_S:
@@ -122,6 +124,7 @@ class Sequencer:
                 await asyncio.wait_for(self.wake.wait(), IDLE_S)
             self.wake.clear()
             await asyncio.sleep(INTERVAL_S)
+        await asyncio.Event().wait()  # forked: nothing more is signed until people have looked and restarted it
 
     async def recover(self) -> None:
         """Compare the signed head with what is published; a published head that we never signed is a fork."""

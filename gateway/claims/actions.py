@@ -22,7 +22,7 @@ from gateway.protocol.claims import (
 )
 from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.decisions import DecidedManifest
-from gateway.protocol.errors import GatewayError
+from gateway.protocol.errors import GatewayError, InvalidInputError
 from gateway.protocol.exchange import Manifest
 from gateway.protocol.records import Record, record
 from gateway.protocol.settlements import ObligationAsked, Outcome, VoidAsked, obligation_id
@@ -50,6 +50,7 @@ async def receive(tx: Transaction, deps: Deps, delivery: Delivery, manifest: Sub
     route = deps.trust.directory.route(manifest.sender, manifest.carrier, manifest.payer, delivery.received_at)
     claim = Claim.receive(manifest, route, deps.third_party_kinds)
     await store.note_message(tx, manifest, delivery.received_at)
+    await store.check_case(tx, manifest)
     await store.take_number(tx, manifest)
     await store.take_receipts(tx, manifest)
     await store.add(tx, claim, delivery.received_at)
@@ -249,7 +250,9 @@ def _refusal_fields(
 
 async def _load(tx: Transaction, manifest: Manifest) -> Claim:
     claim = await store.load(tx, manifest.claim_id)
-    claim.actor(manifest.sender)
+    other = claim.hospital if claim.actor(manifest.sender) is Actor.INSURER else claim.reader
+    if manifest.recipients != (other,):
+        raise InvalidInputError("message.recipient-not-on-claim", allowed_actions=claim.actions_of(manifest.sender))
     return claim
 
 

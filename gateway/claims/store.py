@@ -76,6 +76,13 @@ async def note_message(tx: Transaction, manifest: Manifest, at: datetime) -> Non
         raise ConflictError("message.replayed")
 
 
+async def check_case(tx: Transaction, manifest: SubmittedManifest) -> None:
+    """Refuse a case id of another hospital: the log's chain and the case's secret belong to one."""
+    here = (claims.c.case_id == manifest.case_id, claims.c.hospital != manifest.sender)
+    if await one(tx, select(claims.c.claim_id).where(*here).limit(1)) is not None:
+        raise ConflictError("claim.case-of-another")
+
+
 async def take_number(tx: Transaction, manifest: SubmittedManifest) -> None:
     """Take (hospital, claim number, version) for ever."""
     row = {

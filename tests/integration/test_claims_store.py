@@ -4,13 +4,21 @@ import asyncio
 
 import pytest
 
+from gateway.claims import store
 from gateway.claims.claim import State
 from gateway.claims.payment import PaymentState
 from gateway.claims.tables import METADATA
 from gateway.protocol.claims import SubmittedManifest
-from gateway.protocol.errors import ConflictError, IllegalTransitionError, NotFoundError, StaleError
+from gateway.protocol.errors import (
+    ConflictError,
+    IllegalTransitionError,
+    InvalidInputError,
+    NotFoundError,
+    StaleError,
+)
 from gateway.protocol.settlements import Outcome, OutcomeType, obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES, SETTLEMENT_REQUESTS
+from gateway.runtime.database import Transaction
 from gateway.runtime.tables import METADATA as RUNTIME
 from tests.conftest import MakeDatabase
 from tests.core_claims import Core
@@ -244,3 +252,23 @@ async def test_a_stranger_s_answer_finds_no_claim(core: Core) -> None:
 
     with pytest.raises(NotFoundError, match=r"claim\.unknown"):
         await core.take(an_acknowledged(sender=OTHER_INSURER))
+
+
+async def test_a_case_id_of_another_hospital_is_refused(core: Core) -> None:
+    await core.take(a_submitted())
+    stolen = a_submitted(claim_id="claim_of_another", sender="hosp-other")
+
+    async def work(tx: Transaction) -> None:
+        await store.check_case(tx, stolen)
+
+    with pytest.raises(ConflictError, match=r"claim\.case-of-another"):
+        await core.database.write(work)
+
+
+async def test_an_answer_addressed_to_another_party_is_refused(core: Core) -> None:
+    await core.take(a_submitted())
+
+    with pytest.raises(InvalidInputError, match=r"message\.recipient-not-on-claim"):
+        await core.take(an_acknowledged(recipients=(OTHER_INSURER,)))
+
+    assert (await core.claim(CLAIM)).state is State.RECEIVED

@@ -13,7 +13,7 @@ from gateway.client.vocabulary import NONCE
 from gateway.protocol.canonical import parse_b64url
 from gateway.protocol.claims import AcknowledgedManifest, DisputedManifest, ReturnedManifest
 from gateway.protocol.decisions import DecidedManifest
-from gateway.protocol.errors import InvalidInputError, TooLargeError
+from gateway.protocol.errors import InvalidInputError
 from gateway.protocol.exchange import Posted, unpack
 from gateway.protocol.fhir.claim_response import ClaimResponse
 from gateway.protocol.fhir.wire import read_bundle
@@ -213,7 +213,7 @@ def test_signed_anew_an_answer_keeps_its_content_and_gets_another_id_and_time() 
 def test_an_answer_that_would_not_fit_on_the_bus_is_refused_before_it_is_sent() -> None:
     long = "".join(chr(0x4E00 + index % 20_000) for index in range(400_000))
 
-    with pytest.raises(TooLargeError):
+    with pytest.raises(InvalidInputError, match=r"claim\.too-large"):
         a_decision(texts={"zh-Hans": long})
 
 
