@@ -121,7 +121,8 @@ class Sequencer:
                 log.warning("sequencer.waiting", error=type(error).__name__)
                 await asyncio.sleep(IDLE_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), IDLE_S)
+                async with asyncio.timeout(IDLE_S):
+                    await self.wake.wait()
             self.wake.clear()
             await asyncio.sleep(INTERVAL_S)
         await asyncio.Event().wait()  # forked: nothing more is signed until people have looked and restarted it

@@ -38,7 +38,7 @@ def settlement_routes(deps: Deps) -> APIRouter:
     @routes.get("/batches/{batch_id}")
     async def get_batch(caller: Reader, batch_id: str) -> Response:
         """Return a batch with the body that is approved; its RFC 8785 bytes hash to `batch_sha256`."""
-        found = await deps.database.read(partial(store.load_batch, batch_id=batch_id))
+        found = await deps.database.read(partial(store.load_batch, batch_id=batch_id, lock=False))
         if found.payer != caller.party and not _sees_all(deps, caller):
             raise NotFoundError("batch.unknown")
         return reply(200, _batch_body(found))
@@ -56,7 +56,7 @@ def settlement_routes(deps: Deps) -> APIRouter:
     @routes.get("/obligations/{obligation_id}")
     async def get_obligation(caller: Reader, obligation_id: str) -> Response:
         """Return what one decision obliged and where it stands."""
-        found = await deps.database.read(partial(store.load_obligation, obligation_id=obligation_id))
+        found = await deps.database.read(partial(store.load_obligation, obligation_id=obligation_id, lock=False))
         if found.payer != caller.party and not _sees_all(deps, caller):
             raise NotFoundError("obligation.unknown")
         body = {

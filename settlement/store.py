@@ -27,9 +27,9 @@ async def add_obligation(tx: Transaction, obligation: Obligation, decision: str,
     return (await tx.execute(postgresql.insert(obligations).on_conflict_do_nothing(), row)).rowcount == 1
 
 
-async def load_obligation(tx: Transaction, obligation_id: str) -> Obligation:
+async def load_obligation(tx: Transaction, obligation_id: str, *, lock: bool = True) -> Obligation:
     here = select(obligations).where(obligations.c.obligation_id == obligation_id)
-    found = await one(tx, here.with_for_update())
+    found = await one(tx, here.with_for_update() if lock else here)
     if found is None:
         raise NotFoundError("obligation.unknown")
     return _obligation(found)
@@ -93,8 +93,9 @@ async def add_batch(tx: Transaction, batch: Batch, at: str) -> None:
     await tx.execute(insert(batches), [row])
 
 
-async def load_batch(tx: Transaction, batch_id: str) -> Batch:
-    found = await one(tx, select(batches).where(batches.c.batch_id == batch_id).with_for_update())
+async def load_batch(tx: Transaction, batch_id: str, *, lock: bool = True) -> Batch:
+    here = select(batches).where(batches.c.batch_id == batch_id)
+    found = await one(tx, here.with_for_update() if lock else here)
     if found is None:
         raise NotFoundError("batch.unknown")
     return _batch(found)

@@ -67,7 +67,8 @@ class AuditRelay:
                 await asyncio.sleep(IDLE_S)
             if moved < BATCH_MAX:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.wake.wait(), IDLE_S)
+                    async with asyncio.timeout(IDLE_S):
+                        await self.wake.wait()
                 await asyncio.sleep(GATHER_S)
             self.wake.clear()
 

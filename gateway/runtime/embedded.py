@@ -176,7 +176,8 @@ class EmbeddedConsumer:
         behind = self._behind()
         if not behind:
             try:
-                await asyncio.wait_for(self.wake.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self.wake.wait()
             except TimeoutError:
                 return []
             behind = self._behind()

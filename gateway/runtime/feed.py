@@ -70,7 +70,8 @@ class FeedSequencer:
                 await asyncio.sleep(IDLE_S)
             if numbered < NUMBERED_MAX:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), IDLE_S)
+                    async with asyncio.timeout(IDLE_S):
+                        await self._wake.wait()
             self._wake.clear()
 
     async def step(self) -> int:
@@ -111,7 +112,8 @@ class FeedSequencer:
             if found or left_s <= 0:
                 break
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(arrived.wait(), min(left_s, LOOK_S))
+                async with asyncio.timeout(min(left_s, LOOK_S)):
+                    await arrived.wait()
         last = found[-1][0] if found else position
         return Page([item for _, item in found], self._cursors.write(_scope(tenant), [last]))
 

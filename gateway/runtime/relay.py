@@ -63,7 +63,8 @@ class Relay:
                 moved, wait_s = 0, min(30.0, wait_s * 2)
             if moved < BATCH_MAX:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.wake.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self.wake.wait()
             self.wake.clear()
 
     async def step(self) -> int:
