@@ -49,8 +49,8 @@ bench: $(VENV)/test.stamp ## measure; writes build/bench.json
 	@$(BIN)/python -m tests.bench
 
 lock: ## compile the lock files anew (needs uv)
-	uv pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
-	uv pip compile pyproject.toml --extra build --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.lock
+	uv pip compile pyproject.toml --extra build --extra operations --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --extra build --extra dev --extra operations --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.lock
 
 clean: ## remove environment and build results
 	rm -rf $(VENV) build

@@ -123,8 +123,10 @@ async def list_exceptions(tx: Transaction) -> Sequence[Row[Any]]:
     return await rows(tx, select(exceptions).order_by(exceptions.c.at, exceptions.c.rule, exceptions.c.subject))
 
 
-async def load_witnessed(tx: Transaction, origin: str) -> Row[Any] | None:
-    return await one(tx, select(witnessed).where(witnessed.c.origin == origin).with_for_update())
+async def load_witnessed(tx: Transaction, origin: str, *, lock: bool = True) -> Row[Any] | None:
+    """Load what the witness saw last of a log; a reader, who may not lock, says so."""
+    statement = select(witnessed).where(witnessed.c.origin == origin)
+    return await one(tx, statement.with_for_update() if lock else statement)
 
 
 async def save_witnessed(tx: Transaction, origin: str, size: int, root: bytes, note: bytes) -> None:

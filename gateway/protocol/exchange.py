@@ -168,15 +168,18 @@ def within_window(sent_at: datetime, now: datetime, window_s: int) -> bool:
     return abs((sent_at - now).total_seconds()) <= window_s
 
 
-def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
-    """Turn a pydantic error into faults: places and codes, never the value."""
-    return [
-        Fault(
-            f"field.{detail['type'].replace('_', '-')}",
-            prefix + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in detail["loc"]),
-        )
-        for detail in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+def faults_of(error: ValidationError, prefix: str = "", *, name_unknown: bool = False) -> list[Fault]:
+    """Turn a pydantic error into faults: places and codes, never the value.
+
+    The name of an unknown field is text somebody sent: the fault points at the object that holds it, unless
+    `name_unknown` says that the reader is the one who wrote it (a settings file).
+    """
+    faults = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        place = detail["loc"] if name_unknown or detail["type"] != "extra_forbidden" else detail["loc"][:-1]
+        pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
+        faults.append(Fault(f"field.{detail['type'].replace('_', '-')}", prefix + pointer))
+    return faults
 
 
 def parse_message(model: type[M], found: Mapping[str, Any]) -> M:

@@ -4,9 +4,12 @@ Three implementations keep one contract suite: embedded (SQL, durable, a laptop)
 simulator's, which is embedded under a virtual clock. A publish that times out is *unknown*, not failed.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from gateway.protocol.topics import TOPICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,11 @@ Offsets = Mapping[tuple[str, int], int]
 """(topic, partition) → the next offset to read."""
 
 
+def partition_of(topic: str, key: str) -> int:
+    """Choose a key's partition: the same on every bus, by a rule that any language has."""
+    return zlib.crc32(key.encode()) % TOPICS[topic].partitions
+
+
 class Consumer(Protocol):
     async def fetch(self, records_max: int, timeout_s: float) -> Sequence[Fetched]:
         """Return up to `records_max` records in order per partition; empty after `timeout_s`."""
@@ -49,6 +57,9 @@ class Bus(Protocol):
         """Append in order; return how many of the leading records are known to be durable."""
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Consumer: ...
+
+    async def why_unready(self) -> str | None:
+        """Say for readiness what does not answer, or None."""
 
     async def prune(self, kept_ms: int) -> None:
         """Drop records older than `kept_ms` that every group has passed; a broker does so by itself."""

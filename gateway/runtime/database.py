@@ -216,30 +216,31 @@ class SqliteDatabase:
 
     def _write_batches(self) -> None:
         """Run on the writer thread, its only owner, until the closing `None`."""
-        with self._engine.connect() as connection:
-            while (first := self._jobs.get()) is not None:
-                batch = [first]
-                closing = False
-                while len(batch) < BATCH_MAX and not self._jobs.empty():
-                    job = self._jobs.get()
-                    if job is None:
-                        closing = True
-                        break
-                    batch.append(job)
-                failure = self._write_batch(connection, batch)
-                cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(_resolve, batch, failure)
-                if closing:
-                    return
+        closing = False
+        while not closing:
+            batch = [self._jobs.get()]
+            while batch[-1] is not None and len(batch) < BATCH_MAX and not self._jobs.empty():
+                batch.append(self._jobs.get())
+            closing = batch[-1] is None
+            works = [job for job in batch if job is not None]
+            if works:
+                failure = self._write_batch(works)
+                cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(_resolve, works, failure)
 
-    def _write_batch(self, connection: Connection, batch: Sequence[_Job[Any]]) -> BaseException | None:
+    def _write_batch(self, batch: Sequence[_Job[Any]]) -> BaseException | None:
+        """Write on the pool's one connection of this thread; a database that cannot be opened is an answer too."""
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            for job in batch:
-                self._write_one(connection, job)
-            connection.exec_driver_sql("COMMIT")
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                try:
+                    for job in batch:
+                        self._write_one(connection, job)
+                    connection.exec_driver_sql("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(Exception):
+                        connection.exec_driver_sql("ROLLBACK")
+                    raise
         except Exception as failure:  # noqa: BLE001 whatever broke the commit is every caller's to hear
-            with contextlib.suppress(Exception):
-                connection.exec_driver_sql("ROLLBACK")
             return failure
         return None
 

@@ -5,7 +5,6 @@ heads of all partitions live in memory: they are read once at start and only `pu
 """
 
 import asyncio
-import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from gateway.protocol.clock import Clock
 from gateway.protocol.topics import TOPICS
-from gateway.runtime.bus import BusRecord, Fetched, Offsets
+from gateway.runtime.bus import BusRecord, Fetched, Offsets, partition_of
 from gateway.runtime.database import Database, Transaction, open_database, rows
 
 METADATA = MetaData()
@@ -40,10 +39,6 @@ bus_group = Table(
     Column("partition", Integer, primary_key=True),
     Column("offset", BigInteger, nullable=False),
 )
-
-
-def partition_of(topic: str, key: str) -> int:
-    return zlib.crc32(key.encode()) % TOPICS[topic].partitions
 
 
 class EmbeddedBus:
@@ -135,6 +130,9 @@ class EmbeddedBus:
             )
 
         await self._database.write(work)
+
+    async def why_unready(self) -> str | None:
+        return None
 
     async def prune(self, kept_ms: int) -> None:
         """Drop records older than `kept_ms` that every group reading their partition has passed."""

@@ -36,6 +36,8 @@ OUTBOX_BYTES = Gauge("gateway_outbox_unpublished_bytes", "Bytes that the bus doe
 OUTBOX_AGE = Gauge("gateway_outbox_oldest_seconds", "Age of the oldest unpublished message", ["role"])
 RELAY_PUBLISHED = Counter("gateway_relay_published_total", "Messages that the bus acknowledged", ["role", "topic"])
 FEED_NUMBERED = Counter("gateway_feed_items_total", "Feed items given a position")
+BUS_REBUILDS = Counter("gateway_bus_rebuilds_total", "Kafka clients thrown away and built anew", ["client"])
+BUS_UNKNOWN_SENDS = Counter("gateway_bus_unknown_sends_total", "Records sent without an answer; they are sent again")
 JOBS = Counter("gateway_jobs_total", "Runs of timers", ["job", "result"])
 
 FIELDS = frozenset(

@@ -115,6 +115,7 @@ class RoleProcess:
     def start(self) -> None:
         """Start relays, workers, sequencer and timers as tasks of the running loop; a witness is not on the bus."""
         if self.settings.role != "witness":
+            self.readiness.add("bus", self.bus.why_unready)
             self._start_relays()
         for component in self.components:
             self._start_component(component)

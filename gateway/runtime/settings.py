@@ -110,7 +110,7 @@ def load_settings(folder: Path) -> RoleSettings:
     try:
         return RoleSettings(folder=folder)
     except ValidationError as error:
-        wrong = ", ".join(f"{fault.pointer or '/'} ({fault.code})" for fault in faults_of(error))
+        wrong = ", ".join(f"{fault.pointer or '/'} ({fault.code})" for fault in faults_of(error, name_unknown=True))
         raise SettingsError(f"{folder.name}/settings.toml: {wrong}") from None
     except tomllib.TOMLDecodeError:
         raise SettingsError(f"{folder.name}/settings.toml is no TOML") from None

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS, TOPICS
-from gateway.runtime.bus import Bus, BusRecord, Consumer, Fetched
-from gateway.runtime.embedded import EmbeddedBus, partition_of
+from gateway.runtime.bus import Bus, BusRecord, Consumer, Fetched, partition_of
+from gateway.runtime.embedded import EmbeddedBus
 
 OpenBus = Callable[[], Awaitable[Bus]]
 

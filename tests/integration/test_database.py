@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, event, func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from gateway.runtime.database import Database, PostgresDatabase, SqliteDatabase, Transaction, open_database
 from tests.conftest import MakeDatabase
@@ -237,6 +237,19 @@ async def test_a_deadlock_is_run_again_and_both_works_happen(postgresql: Databas
         return [row.n for row in (await tx.execute(select(counters.c.n))).all()]
 
     assert await database.read(values) == [2, 2]
+
+
+async def test_a_database_that_cannot_be_opened_answers_every_writer(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'absent' / 'role.db'}")
+
+    async def work(tx: Transaction) -> None:
+        await tx.execute(text("SELECT 1"))
+
+    for _ in range(2):
+        with pytest.raises(OperationalError):
+            async with asyncio.timeout(5):
+                await database.write(work)
+    await database.close()
 
 
 async def test_sqlite_is_durable_and_guarded(sqlite: Database) -> None:

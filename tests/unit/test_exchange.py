@@ -152,7 +152,7 @@ def test_an_accepting_edge_refuses_an_unknown_field_and_an_inner_reader_ignores_
     with pytest.raises(InvalidInputError, match=r"message\.invalid") as refused:
         parse_manifest(found, accepting=True)
 
-    assert [(fault.code, fault.pointer) for fault in refused.value.faults] == [("field.extra-forbidden", "/surprise")]
+    assert [(fault.code, fault.pointer) for fault in refused.value.faults] == [("field.extra-forbidden", "")]
     assert parse_manifest(found, accepting=False) == a_submitted()
 
 
@@ -163,7 +163,7 @@ def test_unknown_fields_inside_are_treated_like_those_outside() -> None:
     with pytest.raises(InvalidInputError) as refused:
         parse_manifest(found, accepting=True)
 
-    assert [fault.pointer for fault in refused.value.faults] == ["/programme/surprise"]
+    assert [fault.pointer for fault in refused.value.faults] == ["/programme"]
     assert parse_manifest(found, accepting=False) == a_submitted()
 
 

@@ -1,0 +1,394 @@
+"""The Bus port over Apache Kafka: raw aiokafka, supervised. The only file that imports it.
+
+aiokafka never gives up by itself, so every await here has our deadline and every client is thrown away and built anew
+once it fails or falls silent; whoever waits hears of it and tries again. A time-out means *unknown*, never *failed*:
+the record may arrive, is sent again and falls to the inbox. Numbers in comments (K2, K7, …) name the pitfalls of
+`docs/operating/kafka.md`.
+"""
+
+import asyncio
+import contextlib
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, RebalanceInProgressError
+
+from gateway.protocol.errors import UnavailableError
+from gateway.runtime.bus import BusRecord, Fetched, Offsets, partition_of
+from gateway.runtime.observability import BUS_REBUILDS, BUS_UNKNOWN_SENDS
+
+log = structlog.get_logger("kafka")
+
+T = TypeVar("T")
+C = TypeVar("C", AIOKafkaProducer, AIOKafkaConsumer)
+
+VALUE_BYTES_MAX = 1 << 20
+"""K24: what the broker takes (`max.message.bytes`); an exchange object is at most a quarter of it."""
+
+
+class State(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    REBUILDING = "rebuilding"
+
+
+@dataclass(frozen=True)
+class KafkaLimits:
+    """Every time limit, in seconds; settings, so that a test plays a long outage in a short time.
+
+    K12: JoinGroup waits for `request`, so it must be longer than `rebalance`; a drain must end before both.
+    """
+
+    send: float = 20.0
+    request: float = 35.0
+    session: float = 30.0
+    heartbeat: float = 5.0
+    rebalance: float = 25.0
+    start: float = 15.0
+    stop: float = 5.0
+    probe_every: float = 4.0
+    probe: float = 5.0
+    unready_after: float = 10.0
+    rebuild_after: float = 60.0
+    back_off: tuple[float, float] = (1.0, 30.0)
+
+
+@dataclass(frozen=True)
+class KafkaAccess:
+    """How to reach the brokers: SCRAM-SHA-512 over TLS 1.3 where a user is named, else plain, for loopback only.
+
+    K19: no OAuth, since aiokafka cannot renew it. K25: a rotated certificate or password is read by the next rebuild.
+    """
+
+    servers: str
+    user: str = ""
+    read_password: Callable[[], str] = field(default=lambda: "", repr=False)
+    ca_file: str = ""
+
+    def options(self) -> dict[str, Any]:
+        """Build the options of a client; reads password and CA anew each time."""
+        if not self.user:
+            return {"bootstrap_servers": self.servers}
+        context = ssl.create_default_context(cafile=self.ca_file or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        return {
+            "bootstrap_servers": self.servers,
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": self.user,
+            "sasl_plain_password": self.read_password(),
+            "ssl_context": context,
+        }
+
+
+class _Supervised(Generic[C]):
+    """One client that is built when needed and thrown away when it fails. Owner: the bus or consumer that holds it."""
+
+    def __init__(self, name: str, build: Callable[[], C], limits: KafkaLimits) -> None:
+        self.state = State.STARTING
+        self.last_success = time.monotonic()
+        self._name = name
+        self._build = build
+        self._limits = limits
+        self._client: C | None = None
+        self._failures = 0
+        self._not_before = 0.0
+        self._lock = asyncio.Lock()
+        self._closed = False
+
+    def succeeded(self) -> None:
+        self.last_success = time.monotonic()
+        self.state = State.READY
+        self._failures = 0
+
+    def silent_s(self) -> float:
+        return time.monotonic() - self.last_success
+
+    def running(self) -> C | None:
+        return self._client
+
+    async def client(self) -> C:
+        """Return the running client or start one; `UnavailableError` while backing off or if it does not start."""
+        async with self._lock:
+            if self._client is not None:
+                return self._client
+            if self._closed or time.monotonic() < self._not_before:
+                raise UnavailableError("bus.unavailable", retry_after_s=5)
+            fresh = self._build()
+            try:  # K5: a client whose start failed hangs its callers; it is never used
+                async with asyncio.timeout(self._limits.start):
+                    await fresh.start()
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self._stop(fresh)
+                self._failed(error)
+                raise UnavailableError("bus.unavailable", retry_after_s=5) from None
+            except BaseException:
+                await self._stop(fresh)
+                raise
+            self._client = fresh
+            self.succeeded()
+            return fresh
+
+    async def throw_away(self, client: C, error: BaseException) -> None:
+        """Drop a client for good: K4 after an error it fails for ever, K20 it never looks for brokers anew."""
+        if self._client is not client:
+            return  # somebody else already did
+        self._client = None
+        self._failed(error)
+        await self._stop(client)
+
+    def _failed(self, error: BaseException) -> None:
+        low, high = self._limits.back_off
+        self._failures += 1
+        wait_s = random.uniform(0.5, 1.0) * min(high, low * 2 ** min(self._failures - 1, 10))  # noqa: S311 jitter
+        self._not_before = time.monotonic() + wait_s
+        self.state = State.REBUILDING
+        BUS_REBUILDS.labels(self._name).inc()
+        # K19: a wrong password and a dead broker look alike, so the line names both
+        log.warning("kafka.rebuilding-broker-away-or-login-refused", task=self._name, error=type(error).__name__)
+
+    async def _stop(self, client: C) -> None:
+        # K2, K22: stop() may wait for ever on a broker that is gone
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(self._limits.stop):
+                await client.stop()
+
+    async def close(self) -> None:
+        self._closed = True
+        client, self._client = self._client, None
+        if client is not None:
+            await self._stop(client)
+
+
+class KafkaBus:
+    """The brokers as one role sees them: one producer, a consumer a group, and a watch over their silence."""
+
+    def __init__(self, access: KafkaAccess, client_id: str, limits: KafkaLimits | None = None) -> None:
+        self.limits = limits or KafkaLimits()
+        self.access = access
+        self.client_id = client_id
+        self._producer = _Supervised("producer", self._build_producer, self.limits)
+        self._consumers: list[KafkaConsumer] = []
+        self._watching = asyncio.create_task(self._watch(), name=f"{client_id}: kafka watch")
+
+    def _build_producer(self) -> AIOKafkaProducer:
+        # K1: idempotence is off by default. K6: no transactions. Linger and batch as measured.
+        return AIOKafkaProducer(
+            **self.access.options(),
+            client_id=self.client_id,
+            enable_idempotence=True,
+            linger_ms=2,
+            max_batch_size=256 * 1024,
+            max_request_size=VALUE_BYTES_MAX,
+            metadata_max_age_ms=60_000,
+            request_timeout_ms=int(self.limits.request * 1000),
+        )
+
+    async def publish(self, topic: str, records: Sequence[BusRecord]) -> int:
+        """Send in order; return how many leading records were acknowledged before the deadline."""
+        if not records:
+            return 0
+        producer = await self._producer.client()
+        sent: list[asyncio.Future[Any]] = []
+        failure: BaseException | None = None
+        deadline = asyncio.get_running_loop().time() + self.limits.send
+        try:
+            async with asyncio.timeout_at(deadline):
+                for record in records:
+                    sent.append(await self._send(producer, topic, record))  # noqa: PERF401 sends are in order
+                await asyncio.wait(sent)
+        except (KafkaError, OSError, TimeoutError) as error:
+            failure = error
+        acknowledged = _leading_successes(sent)
+        if acknowledged < len(records):
+            # K3: what the deadline cut off may still arrive. K2, K4: this producer may never recover.
+            BUS_UNKNOWN_SENDS.inc(len(sent) - acknowledged)
+            await self._producer.throw_away(producer, failure or _first_error(sent))
+        else:
+            self._producer.succeeded()
+        if acknowledged == 0:
+            raise UnavailableError("bus.unavailable", retry_after_s=5)
+        return acknowledged
+
+    async def _send(self, producer: AIOKafkaProducer, topic: str, record: BusRecord) -> "asyncio.Future[Any]":
+        headers = [(name, value.encode()) for name, value in record.headers.items()]
+        place = partition_of(topic, record.key)
+        future: asyncio.Future[Any] = await producer.send(
+            topic, record.value, record.key.encode(), partition=place, headers=headers
+        )
+        return future
+
+    async def subscribe(self, group: str, topics: Sequence[str]) -> "KafkaConsumer":
+        consumer = KafkaConsumer(self, group, topics)
+        self._consumers.append(consumer)
+        return consumer
+
+    def forget(self, consumer: "KafkaConsumer") -> None:
+        self._consumers.remove(consumer)
+
+    async def why_unready(self) -> str | None:
+        """Say for readiness what has been silent too long (K7: exceptions say nothing, the age of success does)."""
+        watched = [("producer", self._producer), *((one.group, one.supervised) for one in self._consumers)]
+        silent = [name for name, client in watched if client.silent_s() > self.limits.unready_after]
+        return f"no answer from Kafka: {', '.join(silent)}" if silent else None
+
+    async def _watch(self) -> None:
+        """Ask the brokers something every few seconds; a client that stays silent is thrown away."""
+        while True:
+            await asyncio.sleep(self.limits.probe_every)
+            await asyncio.gather(self._probe_producer(), *(one.probe() for one in self._consumers))
+
+    async def _probe_producer(self) -> None:
+        try:
+            producer = await self._producer.client()
+        except UnavailableError:
+            return
+        await probe(self._producer, producer, lambda: _metadata(producer), self.limits)
+
+    async def prune(self, kept_ms: int) -> None:
+        """Do nothing: the broker drops records by each topic's retention."""
+
+    async def close(self) -> None:
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)
+        for consumer in list(self._consumers):
+            await consumer.close()
+        await self._producer.close()
+
+
+async def _metadata(producer: AIOKafkaProducer) -> None:
+    if not await producer.client.force_metadata_update():
+        raise ConnectionError("no broker answered")
+
+
+async def probe(held: "_Supervised[C]", client: C, ask: Callable[[], Awaitable[Any]], limits: KafkaLimits) -> None:
+    """Ask one thing under a deadline; note success, or silence, or that it lasted too long."""
+    try:
+        async with asyncio.timeout(limits.probe):
+            await ask()
+    except (KafkaError, OSError, TimeoutError) as error:
+        held.state = State.DEGRADED
+        if held.silent_s() > limits.rebuild_after:
+            await held.throw_away(client, error)
+    else:
+        held.succeeded()
+
+
+def _leading_successes(sent: "Sequence[asyncio.Future[Any]]") -> int:
+    for count, future in enumerate(sent):
+        if not future.done() or future.cancelled() or future.exception() is not None:
+            return count
+    return len(sent)
+
+
+def _first_error(sent: "Sequence[asyncio.Future[Any]]") -> BaseException:
+    failed = (future.exception() for future in sent if future.done() and not future.cancelled())
+    return next((error for error in failed if error is not None), TimeoutError())
+
+
+class KafkaConsumer:
+    """One member of a group. Offsets are explicit, nothing is decoded that a stranger could have written."""
+
+    def __init__(self, bus: KafkaBus, group: str, topics: Sequence[str]) -> None:
+        self.group = group
+        self._bus = bus
+        self._topics = tuple(topics)
+        self._limits = bus.limits
+        self.supervised: _Supervised[AIOKafkaConsumer] = _Supervised(group, self._build, bus.limits)
+
+    def _build(self) -> AIOKafkaConsumer:
+        # K10, K11: explicit commits, from the beginning for a new group. K17: no static membership.
+        # K23: no deserialisers, a record that one refuses would hold its partition for ever.
+        limits = self._limits
+        return AIOKafkaConsumer(
+            *self._topics,
+            **self._bus.access.options(),
+            client_id=self._bus.client_id,
+            group_id=self.group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=2 << 20,
+            fetch_max_bytes=16 << 20,
+            metadata_max_age_ms=60_000,
+            request_timeout_ms=int(limits.request * 1000),
+            session_timeout_ms=int(limits.session * 1000),
+            heartbeat_interval_ms=int(limits.heartbeat * 1000),
+            rebalance_timeout_ms=int(limits.rebalance * 1000),
+        )
+
+    async def fetch(self, records_max: int, timeout_s: float) -> Sequence[Fetched]:
+        """Return what there is; empty while the brokers are away or the group is rejoining."""
+        try:
+            client = await self.supervised.client()
+        except UnavailableError:
+            await asyncio.sleep(min(timeout_s, 1.0))
+            return []
+        try:  # K8: getmany outstays its own time-out while the group rejoins
+            async with asyncio.timeout(timeout_s + self._limits.rebalance):
+                found = await client.getmany(timeout_ms=int(timeout_s * 1000), max_records=records_max)
+        except TimeoutError:
+            self.supervised.state = State.DEGRADED
+            return []
+        except (KafkaError, OSError) as error:
+            await self.supervised.throw_away(client, error)
+            return []
+        if found:
+            self.supervised.succeeded()
+        return [_fetched(place, record) for place, records in found.items() for record in records]
+
+    async def commit(self, offsets: Offsets) -> None:
+        """Commit explicit offsets; if the group took the partitions away meanwhile, the inbox absorbs the rest."""
+        client = self.supervised.running()
+        if client is None:
+            return
+        wanted = {TopicPartition(*place): offset for place, offset in offsets.items()}
+        try:
+            async with asyncio.timeout(self._limits.send):
+                await client.commit({place: wanted[place] for place in wanted.keys() & client.assignment()})
+        except (CommitFailedError, IllegalStateError, RebalanceInProgressError) as error:
+            # K9: a second try fails as well until the member has rejoined
+            log.info("kafka.commit-lost", consumer=self.group, error=type(error).__name__)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.supervised.throw_away(client, error)
+
+    async def lag(self) -> int:
+        """Count records of this member's partitions that the group has not committed."""
+        client = await self.supervised.client()
+        async with asyncio.timeout(self._limits.probe):
+            ends: Mapping[TopicPartition, int] = await client.end_offsets(client.assignment())
+            committed = [(place, await client.committed(place)) for place in ends]
+            begins = await client.beginning_offsets([place for place, offset in committed if offset is None])
+        return sum(ends[place] - (begins[place] if offset is None else offset) for place, offset in committed)
+
+    async def probe(self) -> None:
+        """Ask for the end of this member's partitions; without any, for the brokers' list."""
+        client = self.supervised.running()
+        if client is None:
+            return
+        await probe(self.supervised, client, lambda: _ends(client), self._limits)
+
+    async def close(self) -> None:
+        self._bus.forget(self)
+        await self.supervised.close()
+
+
+async def _ends(client: AIOKafkaConsumer) -> None:
+    if assigned := client.assignment():
+        await client.end_offsets(assigned)
+    else:
+        await client.topics()
+
+
+def _fetched(place: TopicPartition, record: Any) -> Fetched:
+    """Take a record as bytes; a key that is no text of ours stays visible, escaped, and fails verification."""
+    key = (record.key or b"").decode("ascii", "backslashreplace").replace("\x00", "\\x00")
+    return Fetched(place.topic, place.partition, record.offset, key, record.value or b"")
