@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, RebalanceInProgressError
 
 from gateway.protocol.errors import UnavailableError
+from gateway.protocol.topics import TOPICS
 from gateway.runtime.bus import BusRecord, Fetched, Offsets, partition_of
 from gateway.runtime.observability import BUS_REBUILDS, BUS_UNKNOWN_SENDS
 
@@ -69,6 +70,8 @@ class KafkaAccess:
     """
 
     servers: str
+    prefix: str = ""
+    """Put before topics and groups, where several gateways share a cluster."""
     user: str = ""
     read_password: Callable[[], str] = field(default=lambda: "", repr=False)
     ca_file: str = ""
@@ -222,7 +225,7 @@ class KafkaBus:
         headers = [(name, value.encode()) for name, value in record.headers.items()]
         place = partition_of(topic, record.key)
         future: asyncio.Future[Any] = await producer.send(
-            topic, record.value, record.key.encode(), partition=place, headers=headers
+            self.access.prefix + topic, record.value, record.key.encode(), partition=place, headers=headers
         )
         return future
 
@@ -301,6 +304,7 @@ class KafkaConsumer:
         self.group = group
         self._bus = bus
         self._topics = tuple(topics)
+        self._prefix = bus.access.prefix
         self._limits = bus.limits
         self.supervised: _Supervised[AIOKafkaConsumer] = _Supervised(group, self._build, bus.limits)
 
@@ -309,10 +313,10 @@ class KafkaConsumer:
         # K23: no deserialisers, a record that one refuses would hold its partition for ever.
         limits = self._limits
         return AIOKafkaConsumer(
-            *self._topics,
+            *(self._prefix + topic for topic in self._topics),
             **self._bus.access.options(),
             client_id=self._bus.client_id,
-            group_id=self.group,
+            group_id=self._prefix + self.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
@@ -343,14 +347,20 @@ class KafkaConsumer:
             return []
         if found:
             self.supervised.succeeded()
-        return [_fetched(place, record) for place, records in found.items() for record in records]
+        return [self._fetched(place, record) for place, records in found.items() for record in records]
+
+    def _fetched(self, place: TopicPartition, record: Any) -> Fetched:
+        """Take a record as bytes; a key that is no text of ours stays visible, escaped, and fails verification."""
+        key = (record.key or b"").decode("ascii", "backslashreplace").replace("\x00", "\\x00")
+        topic = place.topic.removeprefix(self._prefix)
+        return Fetched(topic, place.partition, record.offset, key, record.value or b"")
 
     async def commit(self, offsets: Offsets) -> None:
         """Commit explicit offsets; if the group took the partitions away meanwhile, the inbox absorbs the rest."""
         client = self.supervised.running()
         if client is None:
             return
-        wanted = {TopicPartition(*place): offset for place, offset in offsets.items()}
+        wanted = {TopicPartition(self._prefix + topic, number): next_ for (topic, number), next_ in offsets.items()}
         try:
             async with asyncio.timeout(self._limits.send):
                 await client.commit({place: wanted[place] for place in wanted.keys() & client.assignment()})
@@ -361,13 +371,21 @@ class KafkaConsumer:
             await self.supervised.throw_away(client, error)
 
     async def lag(self) -> int:
-        """Count records of this member's partitions that the group has not committed."""
+        """Count records that the group has not committed, over all partitions and members."""
         client = await self.supervised.client()
-        async with asyncio.timeout(self._limits.probe):
-            ends: Mapping[TopicPartition, int] = await client.end_offsets(client.assignment())
-            committed = [(place, await client.committed(place)) for place in ends]
-            begins = await client.beginning_offsets([place for place, offset in committed if offset is None])
-        return sum(ends[place] - (begins[place] if offset is None else offset) for place, offset in committed)
+        places = [
+            TopicPartition(self._prefix + topic, number)
+            for topic in self._topics
+            for number in range(TOPICS[topic].partitions)
+        ]
+        try:
+            async with asyncio.timeout(self._limits.probe):
+                ends: Mapping[TopicPartition, int] = await client.end_offsets(places)
+                begins: Mapping[TopicPartition, int] = await client.beginning_offsets(places)
+                committed = {place: await client.committed(place) for place in places}
+        except (KafkaError, OSError, TimeoutError):
+            raise UnavailableError("bus.unavailable", retry_after_s=5) from None
+        return sum(ends[place] - (committed[place] or begins[place]) for place in places)
 
     async def probe(self) -> None:
         """Ask for the end of this member's partitions; without any, for the brokers' list."""
@@ -386,9 +404,3 @@ async def _ends(client: AIOKafkaConsumer) -> None:
         await client.end_offsets(assigned)
     else:
         await client.topics()
-
-
-def _fetched(place: TopicPartition, record: Any) -> Fetched:
-    """Take a record as bytes; a key that is no text of ours stays visible, escaped, and fails verification."""
-    key = (record.key or b"").decode("ascii", "backslashreplace").replace("\x00", "\\x00")
-    return Fetched(place.topic, place.partition, record.offset, key, record.value or b"")

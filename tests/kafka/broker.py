@@ -1,0 +1,202 @@
+"""One Apache Kafka 4.3.1 as a local process on loopback: plain, or TLS 1.3 with SCRAM and ACLs.
+
+`kafka_jars()` says where Maven left the jars, resolving them at the first call. A broker keeps its data over `kill()`
+and `start()`, so that a test can pull the plug. It ends with the test run, however that ends.
+"""
+
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from tests.kafka.certificates import write_certificates
+from tests.services import missing
+
+HERE = Path(__file__).parent
+JARS = HERE.parents[1] / "build" / "kafka" / "libs"
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+START_S_MAX = 60.0
+JAVA = ("java", "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
+CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
+
+KEEPER = 'pid=$1; shift; "$@" & broker=$!; echo $broker > "$pid"; read _; kill -KILL $broker 2>/dev/null; wait $broker'
+"""A shell that ends the broker once its standard input closes: also when the test run is killed."""
+
+COMMON = """
+process.roles=broker,controller
+node.id=1
+log.dirs={folder}/data
+num.network.threads=2
+num.io.threads=2
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+log.cleaner.dedupe.buffer.size=2097152
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+controller.listener.names=CONTROLLER
+"""
+
+PLAIN = """
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+inter.broker.listener.name=CLIENT
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+"""
+
+SECURE = """
+controller.quorum.bootstrap.servers=localhost:{controller}
+listeners=CLIENT://127.0.0.1:{port},INTERNAL://127.0.0.1:{internal},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=CLIENT://localhost:{port},INTERNAL://localhost:{internal},CONTROLLER://localhost:{controller}
+inter.broker.listener.name=INTERNAL
+listener.security.protocol.map=CLIENT:SASL_SSL,INTERNAL:SSL,CONTROLLER:SSL
+ssl.enabled.protocols=TLSv1.3
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/tls/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={folder}/tls/ca.pem
+ssl.client.auth=required
+listener.name.client.ssl.client.auth=none
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.client.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.client.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=false
+super.users=User:CN=localhost;User:admin
+"""
+
+
+@cache
+def kafka_jars() -> Path:
+    """Resolve the broker's jars by name, once a machine; skips or fails where Java or Maven is missing."""
+    if shutil.which("java") is None:
+        missing("Java 17 or later (for Apache Kafka)")
+    if not any(JARS.glob("kafka_*.jar")):
+        if shutil.which("mvn") is None:
+            missing("Maven (resolves Apache Kafka)")
+        command = ["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), COPY]
+        subprocess.run(
+            [*command, "-DincludeScope=runtime", f"-DoutputDirectory={JARS}"], check=True, timeout=300, cwd=HERE
+        )
+    return JARS
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports of 127.0.0.1 that nobody holds at the moment."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@dataclass
+class Broker:
+    """One broker and its folder. `admin_password` is of the user `admin` of a secured one."""
+
+    folder: Path
+    secured: bool = False
+    ports: list[int] = field(default_factory=lambda: free_ports(3))
+    admin_password: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    _keeper: "subprocess.Popen[bytes] | None" = None
+    _pid: int = 0
+
+    @classmethod
+    def create(cls, *, secured: bool = False) -> "Broker":
+        """Make a broker in a temporary folder and start it."""
+        broker = cls(Path(tempfile.mkdtemp(prefix="kafka-", dir="/tmp")), secured)
+        broker.start()
+        return broker
+
+    @property
+    def servers(self) -> str:
+        return f"{'localhost' if self.secured else '127.0.0.1'}:{self.ports[0]}"
+
+    @property
+    def ca_file(self) -> str:
+        return str(self.folder / "tls" / "ca.pem") if self.secured else ""
+
+    def start(self) -> None:
+        """Format the folder if it is new, start, and return once the broker serves clients."""
+        settings = self._write_settings()
+        if not (self.folder / "data" / "meta.properties").is_file():
+            self._format(settings)
+        log = self.folder / "kafka.log"
+        log.unlink(missing_ok=True)
+        command = [*JAVA, "-cp", f"{kafka_jars()}/*", "kafka.Kafka", str(settings)]
+        with log.open("wb") as out:
+            self._keeper = subprocess.Popen(
+                ["/bin/sh", "-c", KEEPER, "sh", str(self.folder / "pid"), *command],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        self._wait_until_started(log)
+        self._pid = int((self.folder / "pid").read_text())
+
+    def _write_settings(self) -> Path:
+        settings = self.folder / "server.properties"
+        if self.secured and not (self.folder / "tls").is_dir():
+            write_certificates(self.folder / "tls")
+        port, controller, internal = self.ports
+        text = (SECURE if self.secured else PLAIN) + COMMON
+        settings.write_text(text.format(folder=self.folder, port=port, controller=controller, internal=internal))
+        return settings
+
+    def _format(self, settings: Path) -> None:
+        tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c", str(settings)]
+        user = f"SCRAM-SHA-512=[name=admin,password={self.admin_password}]"
+        scram = ["--add-scram", user] if self.secured else []
+        command: Sequence[str] = [*JAVA, "-cp", f"{kafka_jars()}/*", *tool, *scram]
+        subprocess.run(command, check=True, capture_output=True, timeout=START_S_MAX, cwd=self.folder)
+
+    def _wait_until_started(self, log: Path) -> None:
+        deadline = time.monotonic() + START_S_MAX
+        while time.monotonic() < deadline and self._keeper is not None and self._keeper.poll() is None:
+            text = log.read_text(errors="replace")
+            if "Kafka Server started" in text:
+                return
+            if "Exiting Kafka" in text or "Fatal error" in text:
+                break
+            time.sleep(0.05)
+        raise RuntimeError(f"Kafka did not start; see {log}")
+
+    def signal(self, name: str) -> None:
+        """Send the broker a signal: KILL, STOP and CONT are what tests want."""
+        subprocess.run(["/bin/kill", f"-{name}", str(self._pid)], check=False)
+
+    def kill(self) -> None:
+        """Pull the plug: kill -9. The data stay."""
+        self.signal("KILL")
+        self._end_keeper()
+
+    def wipe(self) -> None:
+        """Lose the disk of a broker that is down."""
+        shutil.rmtree(self.folder / "data")
+
+    def _end_keeper(self) -> None:
+        if self._keeper is not None:
+            self._keeper.communicate(timeout=START_S_MAX)
+            self._keeper = None
+
+    def remove(self) -> None:
+        """End the broker and remove its folder."""
+        self._end_keeper()
+        shutil.rmtree(self.folder, ignore_errors=True)
