@@ -4,11 +4,15 @@ Thin: one function a verb, each imports what it needs. `gateway audit …` goes 
 imported, since an auditor's machine may have nothing but Python and `cryptography`.
 """
 
+import asyncio
 import gc
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import click
 
 DEFAULT_PORT = 8080
 
@@ -65,23 +69,19 @@ def _cli() -> Any:
         except (SettingsError, FileNotFoundError) as error:
             raise click.ClickException(str(error)) from None
 
-    @gateway.group("sandbox")
-    def sandbox() -> None:
-        """Trials with synthetic parties."""
-
-    @sandbox.command("init")
-    @click.option("--data", type=click.Path(path_type=Path), required=True)
-    @click.option("--port", type=int, default=DEFAULT_PORT, show_default=True)
-    def sandbox_init(data: Path, port: int) -> None:
-        """Write keys, trust, registry release 1, profiles and sample bills into a new folder."""
+    @gateway.command("migrate")
+    @click.option("--role-folder", type=click.Path(path_type=Path), required=True, help="Folder of the role.")
+    def migrate(role_folder: Path) -> None:
+        """Bring one role's database to this version's schema and exit; `run` does the same before it starts."""
+        from gateway import roles
         from gateway.protocol.clock import SystemClock
-        from gateway.sandbox.folders import init
+        from gateway.runtime.settings import SettingsError
 
         try:
-            init(data, base_url=f"http://127.0.0.1:{port}", clock=SystemClock())
-        except FileExistsError:
-            raise click.ClickException(f"{data} already holds a sandbox") from None
-        click.echo(f"sandbox written to {data}: profiles in {data}/profiles, bills in {data}/bills", err=True)
+            names = asyncio.run(roles.migrate_one(role_folder, SystemClock()))
+        except (SettingsError, FileNotFoundError) as error:
+            raise click.ClickException(str(error)) from None
+        click.echo(f"migrated: {', '.join(names)}", err=True)
 
     @gateway.command("demo")
     @click.option("--data", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
@@ -92,7 +92,89 @@ def _cli() -> Any:
 
         sys.exit(run_demo(data, port))
 
+    _add_sandbox(gateway)
+    _add_topics(gateway)
     return gateway
+
+
+def _add_sandbox(gateway: "click.Group") -> None:
+    import click
+
+    @gateway.group("sandbox")
+    def sandbox() -> None:
+        """Trials with synthetic parties."""
+
+    @sandbox.command("init")
+    @click.option("--data", type=click.Path(path_type=Path), required=True)
+    @click.option("--port", type=int, default=DEFAULT_PORT, show_default=True)
+    @click.option("--host-of", "hosts", multiple=True, metavar="ROLE=URL", help="A role at an address of its own.")
+    @click.option("--kafka", default="", help="Bootstrap servers; without it the bus is embedded.")
+    @click.option(
+        "--kafka-ca", "kafka_ca_file", default="", help="CA file of the brokers: TLS, and a SCRAM user for each role."
+    )
+    @click.option("--database", default="", help="Database URL with {role} in it; without it SQLite files.")
+    def sandbox_init(data: Path, port: int, hosts: tuple[str, ...], **services: str) -> None:
+        """Write keys, trust, registry release 1, profiles and sample bills into a new folder."""
+        from gateway.protocol.clock import SystemClock
+        from gateway.sandbox.folders import init
+        from gateway.sandbox.layout import PREFIXES, Layout
+
+        addresses = dict(host.partition("=")[::2] for host in hosts)
+        if not addresses.keys() <= PREFIXES.keys() or not all(addresses.values()):
+            raise click.UsageError(f"--host-of takes ROLE=URL; roles are {', '.join(PREFIXES)}")
+        layout = Layout(f"http://127.0.0.1:{port}", addresses, **services)
+        try:
+            init(data, layout=layout, clock=SystemClock())
+        except FileExistsError:
+            raise click.ClickException(f"{data} already holds a sandbox") from None
+        click.echo(f"sandbox written to {data}: profiles in {data}/profiles, bills in {data}/bills", err=True)
+
+    @sandbox.command("bank")
+    @click.option("--data", type=click.Path(path_type=Path), required=True)
+    @click.option("--port", type=int, required=True)
+    @click.option("--host", default="127.0.0.1", show_default=True)
+    def sandbox_bank(data: Path, port: int, host: str) -> None:
+        """Serve the simulated bank of a sandbox by itself, under /bank."""
+        import uvicorn
+        from fastapi import FastAPI
+
+        from gateway.protocol.clock import SystemClock
+        from gateway.sandbox.bank import create_bank
+
+        app = FastAPI(openapi_url=None)
+        app.mount("/bank", create_bank(data / "bank", SystemClock()))
+        uvicorn.run(app, host=host, port=port, log_config=None, access_log=False)
+
+
+def _add_topics(gateway: "click.Group") -> None:
+    import click
+
+    @gateway.group("topics")
+    def topics() -> None:
+        """The broker's topics, users and ACLs, from the topic table."""
+
+    @topics.command("apply")
+    @click.option("--servers", required=True, help="Bootstrap servers.")
+    @click.option("--replicas", type=int, default=3, show_default=True)
+    @click.option("--prefix", default="", help="As the roles' setting kafka_prefix.")
+    @click.option("--user", default="", help="Admin user; without one the connection is plain.")
+    @click.option("--password-file", type=click.Path(path_type=Path))
+    @click.option("--ca-file", default="")
+    @click.option("--roles", "folder", type=click.Path(path_type=Path), help="Folder of role folders: users to make.")
+    def topics_apply(replicas: int, folder: Path | None, password_file: Path | None, **broker: str) -> None:
+        """Make topics, their settings, SCRAM users and ACLs equal to the table; twice changes nothing."""
+        from gateway.runtime.broker import ON_KAFKA, BrokerAdmin, BrokerMismatchError, apply
+        from gateway.runtime.keys import read_secret_text
+
+        password = read_secret_text(password_file) if password_file else ""
+        admin = BrokerAdmin.connect(**broker, password=password)
+        found = {role: folder / role / "keys" / "kafka.password" for role in ON_KAFKA} if folder else {}
+        words = {role: read_secret_text(path) for role, path in found.items()}
+        try:
+            created, taken = apply(admin, replicas=replicas, passwords=words)
+        except BrokerMismatchError as error:
+            raise click.ClickException(str(error)) from None
+        click.echo(f"topics created: {len(created)}; users: {len(words)}; ACLs taken away: {taken}", err=True)
 
 
 async def _serve(role: str, data: Path | None, role_folder: Path | None, host: str, port: int) -> None:

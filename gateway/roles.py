@@ -52,9 +52,11 @@ from gateway.runtime.component import Component
 from gateway.runtime.database import Transaction
 from gateway.runtime.embedded import EmbeddedBus
 from gateway.runtime.http import create_app
+from gateway.runtime.kafka import KafkaAccess, KafkaBus, KafkaLimits
+from gateway.runtime.keys import read_secret_text
 from gateway.runtime.outgoing import Sender
 from gateway.runtime.process import RoleProcess
-from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
+from gateway.runtime.settings import RoleSettings, load_settings
 from settlement.actions import Deps as SettlementDeps
 from settlement.documents import account_holder
 from settlement.payment import AccountHolder
@@ -322,6 +324,13 @@ async def open_one(folder: Path, clock: Clock) -> Gateway:
     return await _open([load_settings(folder)], clock, {})
 
 
+async def migrate_one(folder: Path, clock: Clock) -> list[str]:
+    """Migrate the database of the role that a folder's settings name; return the components it has."""
+    gateway = await open_one(folder, clock)
+    await gateway.close()
+    return [component.name for process in gateway.processes for component in process.components]
+
+
 async def _open(found: Sequence[RoleSettings], clock: Clock, extra_apps: Mapping[str, ASGIApp]) -> Gateway:
     app = create_app("Shenzhen-Hong Kong claims gateway", clock=clock)
     outside = Outside()
@@ -342,9 +351,30 @@ async def _open(found: Sequence[RoleSettings], clock: Clock, extra_apps: Mapping
 
 async def _open_bus(settings: RoleSettings, clock: Clock) -> Bus:
     kind, _, place = settings.bus.partition(":")
-    if kind != "embedded":
-        raise SettingsError("this build has the embedded bus only")
-    return await EmbeddedBus.open(f"sqlite:///{Path(place).resolve()}", clock)
+    if kind == "embedded":
+        return await EmbeddedBus.open(f"sqlite:///{Path(place).resolve()}", clock)
+    return KafkaBus(_kafka_access(settings, place), settings.instance, _kafka_limits(settings))
+
+
+def _kafka_access(settings: RoleSettings, servers: str) -> KafkaAccess:
+    if not settings.kafka_user:
+        return KafkaAccess(servers, settings.kafka_prefix)
+    read = partial(read_secret_text, settings.kafka_password_file)
+    read()  # a missing password, or one that others can read, is told at the start and not at the first rebuild
+    return KafkaAccess(servers, settings.kafka_prefix, settings.kafka_user, read, str(settings.kafka_ca_file))
+
+
+def _kafka_limits(settings: RoleSettings) -> KafkaLimits:
+    session = settings.kafka_session_s
+    return KafkaLimits(
+        send=settings.kafka_send_s,
+        request=session * 7 / 6,
+        session=session,
+        heartbeat=session / 6,
+        rebalance=session * 5 / 6,
+        unready_after=settings.kafka_unready_s,
+        rebuild_after=settings.kafka_rebuild_s,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -33,6 +33,7 @@ from gateway.protocol.registry import (
 )
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.protocol.uses import EMPTY
+from gateway.sandbox.layout import Layout
 from gateway.sandbox.trust import API_INSURER, DESK_INSURER, Actor, found
 from gateway.sandbox.trust import HOSPITAL as _HOSPITAL
 
@@ -100,7 +101,7 @@ def world() -> World:
     """Found the sandbox once for the whole test run; keys are random, everything else is fixed."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        sandbox = found(folder, base_url="http://127.0.0.1:8080", clock=VirtualClock())
+        sandbox = found(folder, layout=Layout("http://127.0.0.1:8080"), clock=VirtualClock())
         signed = SignedRelease.decode((folder / "registry" / "release-1.json").read_bytes())
         root = PrivateKey.parse((folder / "offline" / "root.jwk").read_bytes())
         registry_key = PrivateKey.parse((folder / "offline" / "registry.jwk").read_bytes())

@@ -17,6 +17,7 @@ import httpx2
 from gateway.client.transport import Retry
 from gateway.protocol.clock import SystemClock
 from gateway.sandbox.folders import init
+from gateway.sandbox.layout import Layout
 from gateway.sandbox.trust import Sandbox
 from tests.walk import ONCE, Parties, until
 
@@ -39,7 +40,7 @@ class Served:
     process: "subprocess.Popen[bytes] | None" = None
 
     def make(self) -> Sandbox:
-        return init(self.data, base_url=f"http://127.0.0.1:{self.port}", clock=SystemClock())
+        return init(self.data, layout=Layout(f"http://127.0.0.1:{self.port}"), clock=SystemClock())
 
     @property
     def log(self) -> Path:

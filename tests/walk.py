@@ -35,6 +35,7 @@ from gateway.runtime.process import RoleProcess
 from gateway.runtime.tables import audit_rows, outbox
 from gateway.sandbox.bank import create_bank
 from gateway.sandbox.folders import init
+from gateway.sandbox.layout import Layout
 from gateway.sandbox.trust import Sandbox
 
 T = TypeVar("T")
@@ -103,7 +104,7 @@ class Parties:
 
     def http(self) -> httpx2.AsyncClient:
         """A bare client for requests that no client of ours would send."""
-        return httpx2.AsyncClient(transport=self.transport, base_url=self.sandbox.base_url)
+        return httpx2.AsyncClient(transport=self.transport, base_url=self.sandbox.layout.base_url)
 
     def key(self, kid: str) -> PrivateKey:
         return self.sandbox.actors[kid.partition("/")[0]].keys[kid]
@@ -245,7 +246,7 @@ async def verify_log(data: Path, command: str, *arguments: str) -> int:
 async def house(folder: Path, clock: Clock | None = None) -> AsyncIterator[House]:
     """Make a sandbox in `folder`, open and run every role, and wait until each has the registry release."""
     clock = clock or SystemClock()
-    sandbox = init(folder, base_url=BASE_URL, clock=clock)
+    sandbox = init(folder, layout=Layout(BASE_URL), clock=clock)
     gateway = await roles.open_all(folder, clock, extra_apps={"/bank": create_bank(folder / "bank", clock)})
     async with roles.running(gateway):
         found = House(folder, sandbox, clock, httpx2.ASGITransport(gateway.app), gateway=gateway)

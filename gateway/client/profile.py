@@ -41,7 +41,7 @@ class _ProfileFile(Message):
 
 @dataclass(frozen=True)
 class Profile:
-    """`roles` maps a role to its path prefix below `base_url`. Keys never show in `repr`."""
+    """`roles` maps a role to its path below `base_url`, or to an address of its own. Keys never show in `repr`."""
 
     party: str
     client_id: str
@@ -88,6 +88,8 @@ class Profile:
     def url_of(self, role: str) -> str:
         """Return where `role` answers, without a slash at the end; a role that `roles` lacks has its name as prefix."""
         prefix = self.roles.get(role, role).strip("/")
+        if prefix.startswith(("http://", "https://")):
+            return prefix
         return f"{self.base_url}/{prefix}" if prefix else self.base_url
 
     def signing(self) -> PrivateKey:

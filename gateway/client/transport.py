@@ -118,7 +118,7 @@ class Session:
         self._retry = retry or Retry()
         self._token: _Token | None = None
         self._token_lock = asyncio.Lock()
-        loopback = urlsplit(profile.base_url).hostname in ("127.0.0.1", "::1", "localhost")
+        loopback = urlsplit(self.url).hostname in ("127.0.0.1", "::1", "localhost")
         self._http = httpx2.AsyncClient(transport=transport, timeout=30.0, trust_env=not loopback)
 
     async def __aenter__(self) -> Self:

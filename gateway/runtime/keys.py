@@ -54,6 +54,11 @@ def _read_secret(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def read_secret_text(path: Path) -> str:
+    """Read a password file of mode 600; the line end is not part of it."""
+    return _read_secret(path).decode().rstrip("\n")
+
+
 @dataclass
 class TrustHolder:
     """The registry release in force. `install` is called by the participants component only, after verifying."""

@@ -49,6 +49,16 @@ class RoleSettings(BaseSettings):
     """`sqlite:///path` or `postgresql+asyncpg://…`; `<folder>/<role>.db` when not set."""
     bus: str = Field(default="", pattern=r"^(|embedded:.+|kafka:.+)$")
     """`embedded:<path>` or `kafka:<bootstrap servers>`; `embedded:<folder>/bus.db` when not set."""
+    kafka_user: str = Field(default="", max_length=64)
+    """The role's SCRAM user; without one the connection is plain, which is for loopback only."""
+    kafka_password_file: Path = Path("keys/kafka.password")
+    kafka_ca_file: Path = Path("kafka-ca.pem")
+    kafka_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,32}$")
+    """Put before topics and groups, where several gateways share a cluster."""
+    kafka_send_s: float = Field(default=20.0, gt=0)
+    kafka_session_s: float = Field(default=30.0, gt=0)
+    kafka_unready_s: float = Field(default=10.0, gt=0)
+    kafka_rebuild_s: float = Field(default=60.0, gt=0)
     keys: Path = Path("keys")
     trust_file: Path = Path("trust.json")
     registry_folder: Path = Path("registry")
@@ -93,6 +103,8 @@ class RoleSettings(BaseSettings):
             "database_url": self.database_url or f"sqlite:///{folder / self.role}.db",
             "bus": f"embedded:{folder / place}" if kind == "embedded" else bus,
             "keys": folder / self.keys,
+            "kafka_password_file": folder / self.kafka_password_file,
+            "kafka_ca_file": folder / self.kafka_ca_file,
             "trust_file": folder / self.trust_file,
             "registry_folder": folder / self.registry_folder,
         }

@@ -31,6 +31,7 @@ from gateway.protocol.clock import SystemClock
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.money import Money
 from gateway.sandbox.folders import init
+from gateway.sandbox.layout import Layout
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ def run_demo(data: Path, port: int) -> int:
     port = port or _free_port()
     started = time.monotonic()
     print(f"A new sandbox in {data}: every party, person and key in it is SYNTHETIC.", flush=True)
-    init(data, base_url=f"http://127.0.0.1:{port}", clock=SystemClock())
+    init(data, layout=Layout(f"http://127.0.0.1:{port}"), clock=SystemClock())
     server = _serve(data, port)
     try:
         asyncio.run(_Walk(data).walk())

@@ -20,6 +20,7 @@ from gateway.protocol.clock import Clock
 from gateway.protocol.commitments import verifier_key
 from gateway.protocol.jose import PrivateKey
 from gateway.protocol.registry import Client, Use
+from gateway.sandbox.layout import Layout
 from gateway.sandbox.trust import (
     API_INSURER,
     DESK_INSURER,
@@ -33,19 +34,6 @@ from gateway.sandbox.trust import (
     write_secret,
 )
 
-PREFIXES: Mapping[str, str] = {
-    "sz": "/sz",
-    "core": "/core",
-    "hk": "/hk",
-    "insurer": "/desk",
-    "settlement": "/settlement",
-    "audit": "/audit",
-    "log": "/log",
-    "witness-sz": "/witness/sz",
-    "witness-hk": "/witness/hk",
-    "bank": "/bank",
-}
-
 CALENDAR = """kind,value,title,citation
 name,sandbox,SYNTHETIC: every day is open,made up for trials
 weekend,none,no weekend,made up for trials
@@ -58,13 +46,13 @@ LOG_DOMAIN = "szhk-gateway.sandbox.example"
 OPENING_MINOR = 1_000_000_000_00
 
 
-def init(folder: Path, *, base_url: str, clock: Clock) -> Sandbox:
+def init(folder: Path, *, layout: Layout, clock: Clock) -> Sandbox:
     """Write a new sandbox into `folder`; `FileExistsError` if there is one already."""
     if (folder / "trust.json").exists():
         raise FileExistsError(folder / "trust.json")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    sandbox = found(folder, base_url=base_url, clock=clock)
-    write(folder / "sandbox.json", pretty({"label": LABEL, "base_url": base_url}))
+    sandbox = found(folder, layout=layout, clock=clock)
+    write(folder / "sandbox.json", pretty({"label": LABEL, "base_url": layout.base_url}))
     write(folder / "calendars" / "sandbox.csv", CALENDAR.rstrip())
     year = clock.now().year
     log_key = PrivateKey.generate("audit/log/1", "Ed25519")
@@ -100,10 +88,13 @@ def _write_role(sandbox: Sandbox, role: str, extra: Mapping[str, str]) -> None:
         "role": kind,
         "instance": role,
         "custody": "hosted",
-        "bus": "embedded:../../bus.db",
         "trust_file": "../../trust.json",
-        "base_url": sandbox.base_url + PREFIXES[role],
+        "base_url": sandbox.layout.url_of(role),
     }
+    if kind != "witness":
+        settings |= _bus(sandbox.layout, role, folder)
+    if sandbox.layout.database:
+        write_secret(folder / "secrets" / "gateway_database_url", sandbox.layout.database_of(role).encode())
     if role == "core":
         settings["registry_folder"] = "../../registry"
     write(folder / "settings.toml", _toml(settings, extra))
@@ -114,6 +105,16 @@ def _write_role(sandbox: Sandbox, role: str, extra: Mapping[str, str]) -> None:
     if role == "sz":
         write_secret(folder / "keys" / f"{HOSPITAL}.token", secrets.token_bytes(32))
         write(folder / "pins.json", pretty(_pins(sandbox)))
+
+
+def _bus(layout: Layout, role: str, folder: Path) -> dict[str, Any]:
+    if not layout.kafka:
+        return {"bus": "embedded:../../bus.db"}
+    settings = {"bus": f"kafka:{layout.kafka}"}
+    if layout.kafka_ca_file:
+        write_secret(folder / "keys" / "kafka.password", secrets.token_urlsafe(24).encode())
+        settings |= {"kafka_user": role, "kafka_ca_file": layout.kafka_ca_file}
+    return settings
 
 
 def _keys_of(sandbox: Sandbox, role: str) -> Iterable[PrivateKey]:
@@ -140,13 +141,12 @@ def _pins(sandbox: Sandbox) -> dict[str, list[str]]:
 
 
 def _extra(sandbox: Sandbox, role: str, year: int, log_vkey: str) -> dict[str, str]:
-    base = sandbox.base_url
     if role == "sz":
         return {f"format.{HOSPITAL}": "national_json", "pins": "pins.json"}
     if role == "core":
         return {"calendar": "../../calendars/sandbox.csv", "bank_profile": "bank-profile.json"}
     if role == "insurer":
-        return {"party": DESK_INSURER, "client_id": "ins-harbour-desk", "hk_url": base + PREFIXES["hk"]}
+        return {"party": DESK_INSURER, "client_id": "ins-harbour-desk", "hk_url": sandbox.layout.url_of("hk")}
     if role == "audit":
         return {"log_domain": LOG_DOMAIN, "inception": f"{year}-01-01", "policy": "../../log-policy.txt"}
     return {"log_vkeys": log_vkey} if "witness" in role else {}
@@ -159,7 +159,7 @@ def _write_log_trust(sandbox: Sandbox, log_vkey: str) -> None:
         for name in ("witness-sz", "witness-hk")
     }
     lines = [f"log {log_vkey}"]
-    lines += [f"witness {name} {vkey} {sandbox.base_url}{PREFIXES[name]}" for name, vkey in witnesses.items()]
+    lines += [f"witness {name} {vkey} {sandbox.layout.url_of(name)}" for name, vkey in witnesses.items()]
     lines += ["group both all witness-sz witness-hk", "quorum both"]
     policy = "\n".join(lines)
     write(sandbox.folder / "log-policy.txt", policy)
@@ -202,7 +202,7 @@ def _write_bank(sandbox: Sandbox) -> None:
         "bank": "bank-sandbox",
         "channel": "iso20022_http",
         "rail": "sandbox",
-        "base_url": sandbox.base_url + PREFIXES["bank"],
+        "base_url": sandbox.layout.url_of("bank"),
         "token": token,
         "charge_bearer": "DEBT",
         "rmb_purpose_field": "unset",
@@ -240,8 +240,8 @@ def _write_profile(sandbox: Sandbox, actor: Actor, client: Client) -> None:
     profile: dict[str, Any] = {
         "party": actor.code,
         "client_id": client.client_id,
-        "base_url": sandbox.base_url,
-        "roles": dict(PREFIXES),
+        "base_url": sandbox.layout.base_url,
+        "roles": sandbox.layout.profile_roles(),
         "scopes": list(client.scopes),
         "token_key": _jwk(actor.keys[client.kid]),
         "trust": sandbox.trust.model_dump(mode="json"),

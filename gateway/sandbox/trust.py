@@ -26,6 +26,7 @@ from gateway.protocol.registry import (
     sign_release,
 )
 from gateway.protocol.uses import EMPTY
+from gateway.sandbox.layout import Layout
 
 LABEL = "SYNTHETIC SANDBOX: invented parties, invented keys, no legal effect"
 VALID_FROM = datetime(2026, 1, 1, tzinfo=UTC)
@@ -149,12 +150,12 @@ class Sandbox:
     """Where a sandbox lies, who is in it, and whom it trusts."""
 
     folder: Path
-    base_url: str
+    layout: Layout
     trust: Trust
     actors: Mapping[str, Actor]
 
 
-def found(folder: Path, *, base_url: str, clock: Clock) -> Sandbox:
+def found(folder: Path, *, layout: Layout, clock: Clock) -> Sandbox:
     """Make root, registry key and every party, and write the signed first release into `folder`."""
     root = PrivateKey.generate("root/1", "Ed25519")
     registry_key = PrivateKey.generate("registry/1", "Ed25519")
@@ -173,7 +174,7 @@ def found(folder: Path, *, base_url: str, clock: Clock) -> Sandbox:
     write_secret(folder / "offline" / "registry.jwk", registry_key.encode())
     write(folder / "trust.json", pretty(trust.model_dump(mode="json")))
     write(folder / "registry" / "release-1.json", signed.encode().decode())
-    return Sandbox(folder, base_url, trust, actors)
+    return Sandbox(folder, layout, trust, actors)
 
 
 def _routes() -> Iterable[Route]:

@@ -13,6 +13,7 @@ from gateway.protocol.jose import Typ, seal, sign
 from gateway.roles import open_all
 from gateway.sandbox.bank import create_bank
 from gateway.sandbox.folders import init
+from gateway.sandbox.layout import Layout
 from gateway.sandbox.trust import HOSPITAL
 from tests.bench.bills import bill_body
 from tests.bench.rows import Row
@@ -34,7 +35,7 @@ async def measure_steps(folder: Path) -> list[Row]:
     """Open a house without starting its relays, so that nothing else runs, and time each step of intake alone."""
     data = folder / "steps"
     clock = SystemClock()
-    init(data, base_url="http://127.0.0.1:1", clock=clock)
+    init(data, layout=Layout("http://127.0.0.1:1"), clock=clock)
     gateway = await open_all(data, clock, extra_apps={"/bank": create_bank(data / "bank", clock)})
     try:
         core = next(process for process in gateway.processes if process.settings.role == "core")

@@ -15,6 +15,7 @@ from gateway.client.transport import Retry
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import SystemClock
 from gateway.sandbox.folders import init
+from gateway.sandbox.layout import Layout
 from tests.bench.bills import bill_body
 from tests.bench.load import Connection, Measured, drive
 from tests.bench.machine import resident_mb
@@ -75,7 +76,7 @@ async def _measure(
     ]
     port = free_port()
     data = folder / "data"
-    init(data, base_url=f"http://127.0.0.1:{port}", clock=SystemClock())
+    init(data, layout=Layout(f"http://127.0.0.1:{port}"), clock=SystemClock())
     if postgres is not None:
         for role in (*ROLES, "witness-sz", "witness-hk"):
             settings = data / "roles" / role / "settings.toml"

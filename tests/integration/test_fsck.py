@@ -52,7 +52,7 @@ async def test_fsck_passes_the_served_log_and_finds_one_flipped_byte(fsck: str, 
         await insurer.decide(await insurer.review(claimed))
         await until_logged(parties, claimed, "claim.decided")
         log = next((gateway.data / "roles" / "audit" / "log").iterdir())
-        url = f"{parties.sandbox.base_url}/log/{log.name}/"
+        url = f"{parties.sandbox.layout.base_url}/log/{log.name}/"
         async with parties.http() as client:
             vkey.write_text((await client.get(f"/log/{log.name}/vkey")).text.strip())
 
