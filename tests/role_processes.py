@@ -99,8 +99,10 @@ async def role_processes(data: Path) -> AsyncIterator[tuple[RoleProcesses, Parti
         house.start_all()
         await house.until_ready()
         parties = Parties(data, sandbox, SystemClock(), retry=QUICK)
-        yield house, parties
-        await parties.forget()
+        try:
+            yield house, parties
+        finally:
+            await parties.forget()
     finally:
         house.end()
         broker.remove()

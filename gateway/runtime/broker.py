@@ -150,10 +150,16 @@ class BrokerAdmin:
         found: set[AclBinding] = set()
         for role in ON_KAFKA:
             found |= set(self.client.describe_acls(_of_user(role)).result(ANSWER_S_MAX))
-        _wait(self.client.create_acls(sorted(wanted - found, key=str)).values() if wanted - found else ())
+        if wanted - found:
+            _wait(self.client.create_acls(list(wanted - found)).values())
         surplus = found - wanted
-        _wait(self.client.delete_acls([_exactly(one) for one in surplus]).values() if surplus else ())
+        if surplus:
+            _wait(self.client.delete_acls([_exactly(one) for one in surplus]).values())
         return len(surplus)
+
+    def grant(self, grant: Grant) -> None:
+        """Give one grant beyond the plan; the next `apply` takes it away."""
+        _wait(self.client.create_acls([_binding(grant, self.prefix)]).values())
 
 
 def _wait(answers: Iterable["Future[Any]"]) -> None:
