@@ -363,7 +363,8 @@ class KafkaConsumer:
         wanted = {TopicPartition(self._prefix + topic, number): next_ for (topic, number), next_ in offsets.items()}
         try:
             async with asyncio.timeout(self._limits.send):
-                await client.commit({place: wanted[place] for place in wanted.keys() & client.assignment()})
+                if ours := {place: wanted[place] for place in wanted.keys() & client.assignment()}:
+                    await client.commit(ours)
         except (CommitFailedError, IllegalStateError, RebalanceInProgressError) as error:
             # K9: a second try fails as well until the member has rejoined
             log.info("kafka.commit-lost", consumer=self.group, error=type(error).__name__)
