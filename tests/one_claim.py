@@ -51,7 +51,7 @@ class Walk:
         await self.send(insurer, self.decided)
         await self.approve()
         await self.parties.until_claim(claimed, payment_state="reconciled")
-        await until_logged(self.parties, claimed, "payment.reconciled")
+        await until_logged(self.parties, claimed, "payment.reconciled", PATIENCE_S)
         return claimed
 
     def asked(self, opened: OpenedClaim) -> int:

@@ -19,7 +19,7 @@ from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.jose import PrivateKey
 from gateway.runtime.database import Transaction
 from gateway.runtime.outbox import Post
-from tests.walk import Claimed, House, Parties, until
+from tests.walk import PATIENCE_S, Claimed, House, Parties, until
 
 HOSPITAL = "hosp-nanshan"
 NOT_COVERED = "G003"
@@ -47,7 +47,7 @@ async def hand_in(
     return Claimed(receipt.claim_id, receipt.case_id, insurer)
 
 
-async def until_logged(parties: Parties, claimed: Claimed, typ: str) -> None:
+async def until_logged(parties: Parties, claimed: Claimed, typ: str, within_s: float = PATIENCE_S) -> None:
     """Wait until an event of the claim is under a checkpoint that both witnesses have cosigned."""
     session = parties.session("aud-one-tools", "audit")
 
@@ -62,7 +62,7 @@ async def until_logged(parties: Parties, claimed: Claimed, typ: str) -> None:
         indexes = [event["index"] for event in events if event["typ"] == typ]
         return bool(indexes) and head["cosigned"] == "yes" and int(head["size"]) > indexes[0]
 
-    await until(logged, f"{typ} in the log")
+    await until(logged, f"{typ} in the log", within_s=within_s)
 
 
 async def send_as(house: House, instance: str, post: Post) -> None:

@@ -29,6 +29,8 @@ from gateway.runtime.tables import outbox as outbox_table
 
 BATCH_MAX = 500
 IDLE_S = 0.5
+BACK_OFF_S_MAX = 5.0
+"""A bus that is down answers at once that it backs off itself; here it only matters how soon we hear it is back."""
 
 log = structlog.get_logger("relay")
 
@@ -60,7 +62,7 @@ class Relay:
                 wait_s = IDLE_S
             except Exception as error:  # noqa: BLE001 the relay outlives every dependency
                 log.warning("relay.failed", error=type(error).__name__)
-                moved, wait_s = 0, min(30.0, wait_s * 2)
+                moved, wait_s = 0, min(BACK_OFF_S_MAX, wait_s * 2)
             if moved < BATCH_MAX:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
