@@ -94,6 +94,7 @@ def _cli() -> Any:
 
     _add_sandbox(gateway)
     _add_topics(gateway)
+    _add_operations(gateway)
     return gateway
 
 
@@ -175,6 +176,66 @@ def _add_topics(gateway: "click.Group") -> None:
         except BrokerMismatchError as error:
             raise click.ClickException(str(error)) from None
         click.echo(f"topics created: {len(created)}; users: {len(words)}; ACLs taken away: {taken}", err=True)
+
+
+def _add_operations(gateway: "click.Group") -> None:
+    import click
+
+    profile = click.option("--profile", type=click.Path(path_type=Path), required=True, help="An operator's profile.")
+    role = click.option("--role", required=True, type=click.Choice(["sz", "core", "hk", "insurer", "audit"]))
+
+    @gateway.group("bus")
+    def bus() -> None:
+        """Messages that wait in a role: see them, without content, and have them tried again."""
+
+    @bus.command("show")
+    @click.argument("what", type=click.Choice(["lag", "parked", "quarantine"]))
+    @profile
+    @role
+    def show(what: str, profile: Path, role: str) -> None:
+        """Print what each consumer has before it, or what is parked or quarantined, as JSON."""
+        click.echo(asyncio.run(_operate(profile, role, what)))
+
+    @bus.command("retry")
+    @click.argument("ids", nargs=-1, type=int, required=True)
+    @profile
+    @role
+    def retry(ids: tuple[int, ...], profile: Path, role: str) -> None:
+        """Try parked messages again, by id."""
+        click.echo(asyncio.run(_operate(profile, role, "parked/retry", {"ids": list(ids)})))
+
+    @gateway.group("outbox")
+    def outbox() -> None:
+        """Messages that a role has sent."""
+
+    @outbox.command("republish")
+    @click.option("--topic", required=True)
+    @click.option("--since", required=True, help="RFC 3339, e.g. 2026-01-01T00:00:00Z.")
+    @profile
+    @role
+    def republish(topic: str, since: str, profile: Path, role: str) -> None:
+        """Send a topic's messages again, for a cluster that lost them; receivers drop what they have."""
+        click.echo(asyncio.run(_operate(profile, role, "outbox/republish", {"topic": topic, "since": since})))
+
+
+async def _operate(profile: Path, role: str, path: str, form: dict[str, Any] | None = None) -> str:
+    """Ask a role's operators' API with a personal key; a refusal ends the command with its sentence."""
+    import click
+
+    from gateway.client import ApiProblem, Profile, Session
+    from gateway.protocol.canonical import compact, pretty
+    from gateway.protocol.errors import UnavailableError
+    from gateway.protocol.identifiers import mint
+
+    async with Session(Profile.load(profile), role) as session:
+        try:
+            if form is None:
+                answer = await session.get(f"/v1/operations/{path}")
+            else:
+                answer = await session.post(f"/v1/operations/{path}", compact(form), key=mint("req"))
+        except (ApiProblem, UnavailableError) as error:
+            raise click.ClickException(str(error)) from None
+    return pretty(answer.json())
 
 
 async def _serve(role: str, data: Path | None, role_folder: Path | None, host: str, port: int) -> None:

@@ -52,11 +52,12 @@ from gateway.runtime.component import Component
 from gateway.runtime.database import Transaction
 from gateway.runtime.embedded import EmbeddedBus
 from gateway.runtime.http import create_app
-from gateway.runtime.kafka import KafkaAccess, KafkaBus, KafkaLimits
+from gateway.runtime.kafka import KafkaAccess, KafkaBus
 from gateway.runtime.keys import read_secret_text
 from gateway.runtime.outgoing import Sender
 from gateway.runtime.process import RoleProcess
 from gateway.runtime.settings import RoleSettings, load_settings
+from gateway.runtime.supervised import KafkaLimits
 from settlement.actions import Deps as SettlementDeps
 from settlement.documents import account_holder
 from settlement.payment import AccountHolder

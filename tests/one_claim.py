@@ -15,7 +15,7 @@ from tests.walk_parties import Insurer, a_bill, until_logged
 
 PAYER = "ins-lantau"
 QUICK = Retry(attempts_max=2, first_s=0.05)
-PATIENCE_S = 45.0
+PATIENCE_S = 90.0
 """A killed process leaves its timers' leases behind; the next one takes them when they have run out."""
 
 

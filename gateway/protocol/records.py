@@ -95,6 +95,10 @@ RECORD_TYPES: Mapping[str, RecordType] = {
         for role in _EVERY_ROLE
         for what in _SECURITY
     },
+    **{
+        f"{role}.operator_acted": _type(f"{role}.operator_acted", role, "action topic count client_id")
+        for role in _EVERY_ROLE
+    },
 }
 
 

@@ -68,6 +68,9 @@ class Subscription:
     prepare: Mapping[str, Prepare] | None = None
 
 
+Take = Callable[[Any, list[Fetched]], Awaitable[None]]
+
+
 @dataclass(frozen=True)
 class Verbatim:
     """A topic whose values are no exchange objects but signed bytes of their own: releases and log entries.
@@ -76,7 +79,7 @@ class Verbatim:
     """
 
     topic: str
-    take: Callable[[Any, list[Fetched]], Awaitable[None]]
+    take: Take
 
 
 @dataclass(frozen=True)

@@ -7,59 +7,35 @@ the record may arrive, is sent again and falls to the inbox. Numbers in comments
 """
 
 import asyncio
-import contextlib
-import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, RebalanceInProgressError
+from aiokafka.errors import (
+    CommitFailedError,
+    ConsumerStoppedError,
+    IllegalStateError,
+    KafkaError,
+    RebalanceInProgressError,
+)
 
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import TOPICS
 from gateway.runtime.bus import BusRecord, Fetched, Offsets, partition_of
-from gateway.runtime.observability import BUS_REBUILDS, BUS_UNKNOWN_SENDS
+from gateway.runtime.observability import BUS_UNKNOWN_SENDS
+from gateway.runtime.supervised import KafkaLimits, State, Supervised
 
 log = structlog.get_logger("kafka")
 
-T = TypeVar("T")
-C = TypeVar("C", AIOKafkaProducer, AIOKafkaConsumer)
+FAILURES = (KafkaError, OSError, TimeoutError)
+"""What a broker that is away or says no raises; anything else is a fault of ours."""
 
 VALUE_BYTES_MAX = 1 << 20
 """K24: what the broker takes (`max.message.bytes`); an exchange object is at most a quarter of it."""
-
-
-class State(Enum):
-    STARTING = "starting"
-    READY = "ready"
-    DEGRADED = "degraded"
-    REBUILDING = "rebuilding"
-
-
-@dataclass(frozen=True)
-class KafkaLimits:
-    """Every time limit, in seconds; settings, so that a test plays a long outage in a short time.
-
-    K12: JoinGroup waits for `request`, so it must be longer than `rebalance`; a drain must end before both.
-    """
-
-    send: float = 20.0
-    request: float = 35.0
-    session: float = 30.0
-    heartbeat: float = 5.0
-    rebalance: float = 25.0
-    start: float = 15.0
-    stop: float = 5.0
-    probe_every: float = 4.0
-    probe: float = 5.0
-    unready_after: float = 10.0
-    rebuild_after: float = 60.0
-    back_off: tuple[float, float] = (1.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -92,85 +68,6 @@ class KafkaAccess:
         }
 
 
-class _Supervised(Generic[C]):
-    """One client that is built when needed and thrown away when it fails. Owner: the bus or consumer that holds it."""
-
-    def __init__(self, name: str, build: Callable[[], C], limits: KafkaLimits) -> None:
-        self.state = State.STARTING
-        self.last_success = time.monotonic()
-        self._name = name
-        self._build = build
-        self._limits = limits
-        self._client: C | None = None
-        self._failures = 0
-        self._not_before = 0.0
-        self._lock = asyncio.Lock()
-        self._closed = False
-
-    def succeeded(self) -> None:
-        self.last_success = time.monotonic()
-        self.state = State.READY
-        self._failures = 0
-
-    def silent_s(self) -> float:
-        return time.monotonic() - self.last_success
-
-    def running(self) -> C | None:
-        return self._client
-
-    async def client(self) -> C:
-        """Return the running client or start one; `UnavailableError` while backing off or if it does not start."""
-        async with self._lock:
-            if self._client is not None:
-                return self._client
-            if self._closed or time.monotonic() < self._not_before:
-                raise UnavailableError("bus.unavailable", retry_after_s=5)
-            fresh = self._build()
-            try:  # K5: a client whose start failed hangs its callers; it is never used
-                async with asyncio.timeout(self._limits.start):
-                    await fresh.start()
-            except (KafkaError, OSError, TimeoutError) as error:
-                await self._stop(fresh)
-                self._failed(error)
-                raise UnavailableError("bus.unavailable", retry_after_s=5) from None
-            except BaseException:
-                await self._stop(fresh)
-                raise
-            self._client = fresh
-            self.succeeded()
-            return fresh
-
-    async def throw_away(self, client: C, error: BaseException) -> None:
-        """Drop a client for good: K4 after an error it fails for ever, K20 it never looks for brokers anew."""
-        if self._client is not client:
-            return  # somebody else already did
-        self._client = None
-        self._failed(error)
-        await self._stop(client)
-
-    def _failed(self, error: BaseException) -> None:
-        low, high = self._limits.back_off
-        self._failures += 1
-        wait_s = random.uniform(0.5, 1.0) * min(high, low * 2 ** min(self._failures - 1, 10))  # noqa: S311 jitter
-        self._not_before = time.monotonic() + wait_s
-        self.state = State.REBUILDING
-        BUS_REBUILDS.labels(self._name).inc()
-        # K19: a wrong password and a dead broker look alike, so the line names both
-        log.warning("kafka.rebuilding-broker-away-or-login-refused", task=self._name, error=type(error).__name__)
-
-    async def _stop(self, client: C) -> None:
-        # K2, K22: stop() may wait for ever on a broker that is gone
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(self._limits.stop):
-                await client.stop()
-
-    async def close(self) -> None:
-        self._closed = True
-        client, self._client = self._client, None
-        if client is not None:
-            await self._stop(client)
-
-
 class KafkaBus:
     """The brokers as one role sees them: one producer, a consumer a group, and a watch over their silence."""
 
@@ -178,7 +75,7 @@ class KafkaBus:
         self.limits = limits or KafkaLimits()
         self.access = access
         self.client_id = client_id
-        self._producer = _Supervised("producer", self._build_producer, self.limits)
+        self._producer = Supervised("producer", self._build_producer, FAILURES, self.limits)
         self._consumers: list[KafkaConsumer] = []
         self._watching = asyncio.create_task(self._watch(), name=f"{client_id}: kafka watch")
 
@@ -208,7 +105,7 @@ class KafkaBus:
                 for record in records:
                     sent.append(await self._send(producer, topic, record))  # noqa: PERF401 sends are in order
                 await asyncio.wait(sent)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             failure = error
         acknowledged = _leading_successes(sent)
         if acknowledged < len(records):
@@ -254,7 +151,7 @@ class KafkaBus:
             producer = await self._producer.client()
         except UnavailableError:
             return
-        await probe(self._producer, producer, lambda: _metadata(producer), self.limits)
+        await self._producer.probe(producer, lambda: _metadata(producer))
 
     async def prune(self, kept_ms: int) -> None:
         """Do nothing: the broker drops records by each topic's retention."""
@@ -270,19 +167,6 @@ class KafkaBus:
 async def _metadata(producer: AIOKafkaProducer) -> None:
     if not await producer.client.force_metadata_update():
         raise ConnectionError("no broker answered")
-
-
-async def probe(held: "_Supervised[C]", client: C, ask: Callable[[], Awaitable[Any]], limits: KafkaLimits) -> None:
-    """Ask one thing under a deadline; note success, or silence, or that it lasted too long."""
-    try:
-        async with asyncio.timeout(limits.probe):
-            await ask()
-    except (KafkaError, OSError, TimeoutError) as error:
-        held.state = State.DEGRADED
-        if held.silent_s() > limits.rebuild_after:
-            await held.throw_away(client, error)
-    else:
-        held.succeeded()
 
 
 def _leading_successes(sent: "Sequence[asyncio.Future[Any]]") -> int:
@@ -306,7 +190,9 @@ class KafkaConsumer:
         self._topics = tuple(topics)
         self._prefix = bus.access.prefix
         self._limits = bus.limits
-        self.supervised: _Supervised[AIOKafkaConsumer] = _Supervised(group, self._build, bus.limits)
+        self._asking_since: float | None = None
+        """Since when fetches have brought neither records nor partitions."""
+        self.supervised: Supervised[AIOKafkaConsumer] = Supervised(group, self._build, FAILURES, bus.limits)
 
     def _build(self) -> AIOKafkaConsumer:
         # K10, K11: explicit commits, from the beginning for a new group. K17: no static membership.
@@ -336,15 +222,20 @@ class KafkaConsumer:
         except UnavailableError:
             await asyncio.sleep(min(timeout_s, 1.0))
             return []
+        self._asking_since = self._asking_since or time.monotonic()
         try:  # K8: getmany outstays its own time-out while the group rejoins
             async with asyncio.timeout(timeout_s + self._limits.rebalance):
                 found = await client.getmany(timeout_ms=int(timeout_s * 1000), max_records=records_max)
         except TimeoutError:
             self.supervised.state = State.DEGRADED
             return []
+        except ConsumerStoppedError:  # thrown away meanwhile, by a probe or a commit
+            return []
         except (KafkaError, OSError) as error:
             await self.supervised.throw_away(client, error)
             return []
+        if client.assignment():
+            self._asking_since = None
         if found:
             self.supervised.succeeded()
         return [self._fetched(place, record) for place, records in found.items() for record in records]
@@ -368,7 +259,7 @@ class KafkaConsumer:
         except (CommitFailedError, IllegalStateError, RebalanceInProgressError) as error:
             # K9: a second try fails as well until the member has rejoined
             log.info("kafka.commit-lost", consumer=self.group, error=type(error).__name__)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             await self.supervised.throw_away(client, error)
 
     async def lag(self) -> int:
@@ -384,7 +275,7 @@ class KafkaConsumer:
                 ends: Mapping[TopicPartition, int] = await client.end_offsets(places)
                 begins: Mapping[TopicPartition, int] = await client.beginning_offsets(places)
                 committed = {place: await client.committed(place) for place in places}
-        except (KafkaError, OSError, TimeoutError):
+        except FAILURES:
             raise UnavailableError("bus.unavailable", retry_after_s=5) from None
         return sum(ends[place] - (committed[place] or begins[place]) for place in places)
 
@@ -393,7 +284,11 @@ class KafkaConsumer:
         client = self.supervised.running()
         if client is None:
             return
-        await probe(self.supervised, client, lambda: _ends(client), self._limits)
+        await self.supervised.probe(client, lambda: _ends(client))
+        if time.monotonic() - (self._asking_since or time.monotonic()) > self._limits.rebuild_after:
+            # the brokers answer and the group gives nothing: its coordinator's side of the client is lost
+            self._asking_since = None
+            await self.supervised.throw_away(client, TimeoutError())
 
     async def close(self) -> None:
         self._bus.forget(self)

@@ -30,6 +30,8 @@ from gateway.runtime.jobs import JobRunner
 from gateway.runtime.keys import Keyring, TrustHolder
 from gateway.runtime.observability import Readiness, health_routes, measure_outbox, metrics_routes
 from gateway.runtime.openings import Vault
+from gateway.runtime.operations import Operations
+from gateway.runtime.operator_routes import operator_routes
 from gateway.runtime.outbox import Outbox, Sender, load_admission
 from gateway.runtime.relay import Relay
 from gateway.runtime.schema import migrate
@@ -60,6 +62,7 @@ class RoleProcess:
     components: list[Component] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     readiness: Readiness = field(default_factory=Readiness)
+    _operated: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     @classmethod
@@ -107,6 +110,10 @@ class RoleProcess:
         for component in components:
             for router in component.routers:
                 app.include_router(router)
+        if self.settings.role != "witness" and not self._operated:
+            self._operated = True  # once a role, at its first face
+            operations = Operations(self.database, self.outbox, self.clock)
+            app.include_router(operator_routes(operations, self.keyring, self.workers))
         app.include_router(health_routes(self.readiness))
         app.include_router(metrics_routes())
         app.include_router(reference_routes(app))

@@ -7,7 +7,7 @@ The worker stops by itself at 3 halts in 60 s, on settlement topics at the first
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ from gateway.protocol.topics import ROLE_OF, SETTLEMENT_OUTCOMES, SETTLEMENT_REQ
 from gateway.protocol.verification import verify_exchange
 from gateway.runtime import failpoints, inbox
 from gateway.runtime.bus import Bus, Consumer, Fetched
-from gateway.runtime.component import Component, Delivery, Subscription
+from gateway.runtime.component import Component, Delivery, Subscription, Take
 from gateway.runtime.database import Database, Transaction, rows
 from gateway.runtime.inbox import Admitted
 from gateway.runtime.keys import TrustHolder
@@ -83,6 +83,11 @@ class Worker:
     async def why_stopped(self) -> str | None:
         """Say for readiness why this worker takes nothing more, or None."""
         return self.stopped
+
+    def resume(self) -> None:
+        """Go on after halts; an operator has had the halted messages tried again."""
+        self.halts.clear()
+        self.stopped = None
 
     async def _round(self, consumer: Consumer) -> None:
         if self.stopped:
@@ -265,14 +270,21 @@ async def run_verbatim(component: Component, role: str, bus: Bus) -> None:
     """Read topics of signed bytes (releases, log entries) in batches; offsets follow once `take` has returned."""
     take = {verbatim.topic: verbatim.take for verbatim in component.verbatim}
     consumer = await bus.subscribe(f"{role}.{component.name}.verbatim", list(take))
-    while True:
-        fetched = await consumer.fetch(RECORDS_MAX * 5, FETCH_S)
-        while fetched:
-            try:
-                for topic in {one.topic for one in fetched}:
-                    await take[topic](component.deps, [one for one in fetched if one.topic == topic])
-                await consumer.commit({(one.topic, one.partition): one.offset + 1 for one in fetched})
-                break
-            except Exception as error:  # noqa: BLE001 a failing store is waited out; the records stay on the bus
-                log.warning("worker.verbatim-waiting", component=component.name, error=type(error).__name__)
-                await asyncio.sleep(FETCH_S)
+    try:
+        while True:
+            await _take_round(component, consumer, take)
+    finally:
+        await consumer.close()
+
+
+async def _take_round(component: Component, consumer: Consumer, take: Mapping[str, Take]) -> None:
+    fetched = await consumer.fetch(RECORDS_MAX * 5, FETCH_S)
+    while fetched:
+        try:
+            for topic in {one.topic for one in fetched}:
+                await take[topic](component.deps, [one for one in fetched if one.topic == topic])
+            await consumer.commit({(one.topic, one.partition): one.offset + 1 for one in fetched})
+            break
+        except Exception as error:  # noqa: BLE001 a failing store is waited out; the records stay on the bus
+            log.warning("worker.verbatim-waiting", component=component.name, error=type(error).__name__)
+            await asyncio.sleep(FETCH_S)

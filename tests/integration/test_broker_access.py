@@ -11,7 +11,8 @@ from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_REQUESTS, TOPICS
 from gateway.runtime.broker import ON_KAFKA, BrokerAdmin, Grant, apply, plan
 from gateway.runtime.bus import BusRecord
-from gateway.runtime.kafka import KafkaAccess, KafkaBus, KafkaLimits
+from gateway.runtime.kafka import KafkaAccess, KafkaBus
+from gateway.runtime.supervised import KafkaLimits
 from tests.kafka.clusters import secured_broker
 
 STRANGER = "stranger"

@@ -1,0 +1,155 @@
+"""A client of Kafka under supervision: built when needed, asked how it is, thrown away when it fails or falls silent.
+
+Health is the age of the last success, since a client without brokers raises nothing. States: starting, ready,
+degraded (a probe failed), rebuilding (thrown away; the next one comes after a back-off with jitter).
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+
+from gateway.protocol.errors import UnavailableError
+from gateway.runtime.observability import BUS_REBUILDS
+
+Failures = tuple[type[Exception], ...]
+
+log = structlog.get_logger("kafka")
+
+
+class Startable(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+C = TypeVar("C", bound=Startable)
+
+
+class State(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    REBUILDING = "rebuilding"
+
+
+@dataclass(frozen=True)
+class KafkaLimits:
+    """Every time limit, in seconds; settings, so that a test plays a long outage in a short time.
+
+    K12: JoinGroup waits for `request`, so it must be longer than `rebalance`; a drain must end before both.
+    """
+
+    send: float = 20.0
+    request: float = 35.0
+    session: float = 30.0
+    heartbeat: float = 5.0
+    rebalance: float = 25.0
+    start: float = 15.0
+    stop: float = 5.0
+    probe_every: float = 4.0
+    probe: float = 5.0
+    unready_after: float = 10.0
+    rebuild_after: float = 60.0
+    back_off: tuple[float, float] = (1.0, 30.0)
+
+
+class Supervised(Generic[C]):
+    """One client that is built when needed and thrown away when it fails. Owner: the bus or consumer that holds it.
+
+    `failures` are the exceptions by which a client says that its brokers are away or refuse it.
+    """
+
+    def __init__(self, name: str, build: Callable[[], C], failures: Failures, limits: KafkaLimits) -> None:
+        self.state = State.STARTING
+        self.last_success = time.monotonic()
+        self._name = name
+        self._build = build
+        self._failures_known = failures
+        self._limits = limits
+        self._client: C | None = None
+        self._failures = 0
+        self._not_before = 0.0
+        self._lock = asyncio.Lock()
+        self._closed = False
+
+    def succeeded(self) -> None:
+        self.last_success = time.monotonic()
+        self.state = State.READY
+        self._failures = 0
+
+    def silent_s(self) -> float:
+        return time.monotonic() - self.last_success
+
+    def running(self) -> C | None:
+        return self._client
+
+    async def client(self) -> C:
+        """Return the running client or start one; `UnavailableError` while backing off or if it does not start."""
+        async with self._lock:
+            if self._client is not None:
+                return self._client
+            if self._closed or time.monotonic() < self._not_before:
+                raise UnavailableError("bus.unavailable", retry_after_s=5)
+            fresh = self._build()
+            try:  # K5: a client whose start failed hangs its callers; it is never used
+                async with asyncio.timeout(self._limits.start):
+                    await fresh.start()
+            except self._failures_known as error:
+                await self._stop(fresh)
+                self._failed(error)
+                raise UnavailableError("bus.unavailable", retry_after_s=5) from None
+            except BaseException:
+                await self._stop(fresh)
+                raise
+            self._client = fresh
+            self.succeeded()
+            return fresh
+
+    async def throw_away(self, client: C, error: BaseException) -> None:
+        """Drop a client for good: K4 after an error it fails for ever, K20 it never looks for brokers anew."""
+        if self._client is not client:
+            return  # somebody else already did
+        self._client = None
+        self._failed(error)
+        await self._stop(client)
+
+    async def probe(self, client: C, ask: Callable[[], Awaitable[Any]]) -> None:
+        """Ask one thing under a deadline; note success, or silence, or that it lasted too long."""
+        try:
+            async with asyncio.timeout(self._limits.probe):
+                await ask()
+        except self._failures_known as error:
+            self.state = State.DEGRADED
+            if self.silent_s() > self._limits.rebuild_after:
+                await self.throw_away(client, error)
+        else:
+            self.succeeded()
+
+    def _failed(self, error: BaseException) -> None:
+        low, high = self._limits.back_off
+        self._failures += 1
+        wait_s = random.uniform(0.5, 1.0) * min(high, low * 2 ** min(self._failures - 1, 10))  # noqa: S311 jitter
+        self._not_before = time.monotonic() + wait_s
+        self.state = State.REBUILDING
+        BUS_REBUILDS.labels(self._name).inc()
+        # K19: a wrong password and a dead broker look alike, so the line names both
+        log.warning("kafka.rebuilding-broker-away-or-login-refused", task=self._name, error=type(error).__name__)
+
+    async def _stop(self, client: C) -> None:
+        # K2, K22: stop() may wait for ever on a broker that is gone
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(self._limits.stop):
+                await client.stop()
+
+    async def close(self) -> None:
+        self._closed = True
+        client, self._client = self._client, None
+        if client is not None:
+            await self._stop(client)
