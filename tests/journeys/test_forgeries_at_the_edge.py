@@ -20,6 +20,7 @@ async def test_a_manifest_signed_by_another_key_is_refused_at_the_edge(tmp_path:
 
         assert refusal[0] in (400, 401, 403, 422)
         assert refusal[1] == "jws.signature"
+        assert [entry["clr"]["code"] for entry in await found.log(typ="hk.message_refused")] == ["jws.signature"]
         assert await case.state() == "in_review"
         await case.decide_truly()
 
@@ -49,6 +50,7 @@ async def test_a_message_posted_again_under_another_key_is_a_conflict(tmp_path: 
         status, code = await http_refusal(lambda: session.post("/v1/messages", decision.posted.encode(), key="two"))
 
         assert (status, code) == (409, "message.replayed")
+        assert len(await found.log(typ="hk.message_replayed")) == 1
 
 
 async def test_the_same_key_with_another_body_is_refused(tmp_path: Path) -> None:
@@ -113,4 +115,5 @@ async def test_an_answer_sent_outside_the_time_window_is_refused(tmp_path: Path,
         refusal = await http_refusal(lambda: case.insurer.client.send(decision.posted, decision.msg_id))
 
         assert refusal == (422, "exchange.time-window")
+        assert len(await found.log(typ="hk.message_refused")) == 1
         assert await case.state() == "in_review"

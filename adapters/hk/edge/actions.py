@@ -6,7 +6,14 @@ from adapters.hk.edge import store
 from gateway.protocol.canonical import read_json, sha256_hex
 from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
 from gateway.protocol.clock import Clock, rfc3339
-from gateway.protocol.errors import ConflictError, ForbiddenError, GatewayError, InvalidInputError, StaleError
+from gateway.protocol.errors import (
+    ConflictError,
+    ForbiddenError,
+    GatewayError,
+    InvalidInputError,
+    RefuseError,
+    StaleError,
+)
 from gateway.protocol.exchange import Manifest, Posted, check_sizes
 from gateway.protocol.records import record
 from gateway.protocol.topics import INSURER_RESPONSES, TOPICS
@@ -19,6 +26,8 @@ from gateway.runtime.keys import Keyring, TrustHolder
 from gateway.runtime.outbox import Outbox, Post
 
 WITH_DOSSIER = ("returned", "decided")
+SUSPICIOUS = ("message.", "exchange.", "jws.", "key.")
+"""Beginnings of the codes of forged, replayed, re-addressed and untimely objects."""
 FIRST_ACTIONS = ("acknowledge", "return", "dispute")
 EVENT_OF = {
     "acknowledged": ("acknowledge",),
@@ -104,6 +113,15 @@ async def accept(deps: Deps, party: str, key: str, raw: bytes) -> Stored:
         return before
     deps.outbox.admission.check()
     posted = Posted.decode(raw)
+    try:
+        return await _accept(deps, scope, posted, raw)
+    except RefuseError as error:
+        await _note_refused_post(deps, posted, error)
+        raise
+
+
+async def _accept(deps: Deps, scope: Scope, posted: Posted, raw: bytes) -> Stored:
+    party = scope.tenant
     manifest = _verify(deps, party, posted)
 
     async def effect(tx: Transaction) -> Answer:
@@ -120,6 +138,20 @@ async def accept(deps: Deps, party: str, key: str, raw: bytes) -> Stored:
     stored = await deps.database.write(work, key=manifest.case_id)
     failpoints.reach("api.after_commit")
     return stored
+
+
+async def _note_refused_post(deps: Deps, posted: Posted, error: GatewayError) -> None:
+    """Record what no honest sender would post; a move that the claim's state forbids is none of these."""
+    if not error.code.startswith(SUSPICIOUS):
+        return
+    replayed = error.code == "message.replayed"
+    clear = {"topic": INSURER_RESPONSES, "code": error.code, "sha256": sha256_hex(posted.manifest.encode())}
+    made = record(f"hk.message_{'replayed' if replayed else 'refused'}", at=deps.clock.now(), clear=clear)
+
+    async def work(tx: Transaction) -> None:
+        await deps.outbox.add(tx, made)
+
+    await deps.database.write(work)
 
 
 def _verify(deps: Deps, party: str, posted: Posted) -> Manifest:
