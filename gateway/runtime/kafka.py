@@ -75,7 +75,7 @@ class KafkaBus:
         self.limits = limits or KafkaLimits()
         self.access = access
         self.client_id = client_id
-        self._producer = Supervised("producer", self._build_producer, FAILURES, self.limits)
+        self._producer = Supervised("producer", self._build_producer, FAILURES, self.limits, _sever)
         self._consumers: list[KafkaConsumer] = []
         self._watching = asyncio.create_task(self._watch(), name=f"{client_id}: kafka watch")
 
@@ -169,6 +169,20 @@ async def _metadata(producer: AIOKafkaProducer) -> None:
         raise ConnectionError("no broker answered")
 
 
+def _sever(client: Any) -> None:
+    """End what a `stop` that did not come back leaves running: a member that still beats keeps its partitions.
+
+    aiokafka has no public way; every attribute of its parts that is a task is cancelled, every connection closed.
+    """
+    names = ("_coordinator", "_fetcher", "_sender", "_client", "client")
+    for part in (getattr(client, name) for name in names if getattr(client, name, None) is not None):
+        for value in list(vars(part).values()):
+            if isinstance(value, asyncio.Task):
+                value.cancel()
+        for connection in list(getattr(part, "_conns", {}).values()):
+            connection.close()
+
+
 def _leading_successes(sent: "Sequence[asyncio.Future[Any]]") -> int:
     for count, future in enumerate(sent):
         if not future.done() or future.cancelled() or future.exception() is not None:
@@ -192,7 +206,7 @@ class KafkaConsumer:
         self._limits = bus.limits
         self._asking_since: float | None = None
         """Since when fetches have brought neither records nor partitions."""
-        self.supervised: Supervised[AIOKafkaConsumer] = Supervised(group, self._build, FAILURES, bus.limits)
+        self.supervised: Supervised[AIOKafkaConsumer] = Supervised(group, self._build, FAILURES, bus.limits, _sever)
 
     def _build(self) -> AIOKafkaConsumer:
         # K10, K11: explicit commits, from the beginning for a new group. K17: no static membership.

@@ -63,16 +63,20 @@ class KafkaLimits:
 class Supervised(Generic[C]):
     """One client that is built when needed and thrown away when it fails. Owner: the bus or consumer that holds it.
 
-    `failures` are the exceptions by which a client says that its brokers are away or refuse it.
+    `failures` are the exceptions by which a client says that its brokers are away or refuse it; `sever` ends what a
+    `stop` left running.
     """
 
-    def __init__(self, name: str, build: Callable[[], C], failures: Failures, limits: KafkaLimits) -> None:
+    def __init__(
+        self, name: str, build: Callable[[], C], failures: Failures, limits: KafkaLimits, sever: Callable[[C], None]
+    ) -> None:
         self.state = State.STARTING
         self.last_success = time.monotonic()
         self._name = name
         self._build = build
         self._failures_known = failures
         self._limits = limits
+        self._sever = sever
         self._client: C | None = None
         self._failures = 0
         self._not_before = 0.0
@@ -143,10 +147,12 @@ class Supervised(Generic[C]):
         log.warning("kafka.rebuilding-broker-away-or-login-refused", task=self._name, error=type(error).__name__)
 
     async def _stop(self, client: C) -> None:
-        # K2, K22: stop() may wait for ever on a broker that is gone
+        # K2, K22: stop() may wait for ever on a broker that is gone, and cancelled it leaves its tasks behind
         with contextlib.suppress(Exception):
             async with asyncio.timeout(self._limits.stop):
                 await client.stop()
+        with contextlib.suppress(Exception):
+            self._sever(client)
 
     async def close(self) -> None:
         self._closed = True
