@@ -32,6 +32,9 @@ SETTLEMENT_OUTCOMES = "settlement.outcomes.v1"
 REGISTRY_RELEASES = "registry.releases.v1"
 AUDIT_RECORDS = "audit.records.v1"
 
+MONEY_TOPICS = (SETTLEMENT_REQUESTS, SETTLEMENT_OUTCOMES)
+"""The topics whose messages move money: no one person may pass one again or pass it over."""
+
 ROLE_OF: Mapping[str, str] = {
     "adapters.sz": "sz",
     "gateway.claims": "core",

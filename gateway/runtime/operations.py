@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field
-from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy import Row, and_, func, select, update
 
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.errors import ForbiddenError, NotFoundError
 from gateway.protocol.exchange import Message
 from gateway.protocol.records import record
-from gateway.protocol.topics import AUDIT_RECORDS, SETTLEMENT_OUTCOMES, SETTLEMENT_REQUESTS, TOPICS
+from gateway.protocol.topics import AUDIT_RECORDS, MONEY_TOPICS, TOPICS
 from gateway.runtime.database import Database, Transaction, one, rows
 from gateway.runtime.outbox import Outbox
 from gateway.runtime.tables import audit_rows, outbox, parked, quarantine
 
-MONEY_TOPICS = (SETTLEMENT_REQUESTS, SETTLEMENT_OUTCOMES)
 LISTED_MAX = 200
 
 
@@ -78,9 +77,10 @@ class Operations:
             raise NotFoundError("topic.unknown")
         _refuse_money([wanted.topic])
         since = rfc3339(wanted.since)
-        count = await (self._records_again if wanted.topic == AUDIT_RECORDS else self._rows_again)(
-            tx, wanted.topic, since
-        )
+        if wanted.topic == AUDIT_RECORDS:
+            count = await self._records_again(tx, since)
+        else:
+            count = await self._rows_again(tx, wanted.topic, since)
         await self._record(tx, "republish", wanted.topic, count, client_id)
         return count
 
@@ -94,7 +94,7 @@ class Operations:
         tx.after_commit(self.outbox.wake)
         return count
 
-    async def _records_again(self, tx: Transaction, _topic: str, since: str) -> int:
+    async def _records_again(self, tx: Transaction, since: str) -> int:
         here = and_(audit_rows.c.published_at.is_not(None), audit_rows.c.at >= since)
         changed = await tx.execute(update(audit_rows).where(here).values(published_at=None))
         return changed.rowcount
@@ -107,8 +107,8 @@ class Operations:
     async def oldest_waiting(self, tx: Transaction) -> Mapping[str, str | None]:
         """Say since when the oldest message and the oldest parked one wait."""
         unpublished = select(func.min(outbox.c.created_at)).where(outbox.c.published_at.is_(None))
-        halted = select(func.min(parked.c.since)).where(or_(parked.c.next_at.is_(None), parked.c.next_at != ""))
-        found = [await one(tx, statement) for statement in (unpublished, halted)]
+        waiting = select(func.min(parked.c.since))
+        found = [await one(tx, statement) for statement in (unpublished, waiting)]
         return dict(zip(("outbox", "parked"), (row[0] if row else None for row in found), strict=True))
 
 

@@ -26,7 +26,7 @@ from gateway.protocol.errors import (
 )
 from gateway.protocol.exchange import Exchange
 from gateway.protocol.records import record
-from gateway.protocol.topics import ROLE_OF, SETTLEMENT_OUTCOMES, SETTLEMENT_REQUESTS, TOPICS
+from gateway.protocol.topics import MONEY_TOPICS, ROLE_OF, TOPICS
 from gateway.protocol.verification import verify_exchange
 from gateway.runtime import failpoints, inbox
 from gateway.runtime.bus import Bus, Consumer, Fetched
@@ -43,7 +43,6 @@ FETCH_S = 1.0
 RETRY_EVERY_S = 0.2
 HALTS_MAX = 3
 HALTS_WINDOW = timedelta(seconds=60)
-MONEY_TOPICS = (SETTLEMENT_REQUESTS, SETTLEMENT_OUTCOMES)
 
 log = structlog.get_logger("worker")
 
