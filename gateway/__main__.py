@@ -186,14 +186,14 @@ def _add_operations(gateway: "click.Group") -> None:
 
     @gateway.group("bus")
     def bus() -> None:
-        """Messages that wait in a role: see them, without content, and have them tried again."""
+        """Messages that wait in a role: see them, without content, have them tried again, or drop them."""
 
     @bus.command("show")
-    @click.argument("what", type=click.Choice(["lag", "parked", "quarantine"]))
+    @click.argument("what", type=click.Choice(["lag", "parked", "quarantine", "requests"]))
     @profile
     @role
     def show(what: str, profile: Path, role: str) -> None:
-        """Print what each consumer has before it, or what is parked or quarantined, as JSON."""
+        """Print each consumer's lag, or what is parked, quarantined, or waits for a second person, as JSON."""
         click.echo(asyncio.run(_operate(profile, role, what)))
 
     @bus.command("retry")
@@ -203,6 +203,27 @@ def _add_operations(gateway: "click.Group") -> None:
     def retry(ids: tuple[int, ...], profile: Path, role: str) -> None:
         """Try parked messages again, by id."""
         click.echo(asyncio.run(_operate(profile, role, "parked/retry", {"ids": list(ids)})))
+
+    @bus.command("drop")
+    @click.argument("ids", nargs=-1, type=int, required=True)
+    @click.option(
+        "--reason", required=True, help="agreed-with-sender, sent-again-otherwise, cannot-be-read, forged, test."
+    )
+    @click.option("--ticket", required=True, help="Where the reason is told in full, e.g. OPS-17.")
+    @profile
+    @role
+    def drop(ids: tuple[int, ...], reason: str, ticket: str, profile: Path, role: str) -> None:
+        """Pass over parked messages for good: their author is answered, their bytes go to the quarantine."""
+        form = {"ids": list(ids), "reason": reason, "ticket": ticket}
+        click.echo(asyncio.run(_operate(profile, role, "parked/drop", form)))
+
+    @bus.command("confirm")
+    @click.argument("request_id")
+    @profile
+    @role
+    def confirm(request_id: str, profile: Path, role: str) -> None:
+        """Confirm, as the second person, what another wants done about messages that move money."""
+        click.echo(asyncio.run(_operate(profile, role, f"requests/{request_id}/confirm", {})))
 
     @gateway.group("outbox")
     def outbox() -> None:

@@ -86,6 +86,7 @@ _TYPES = (
 )
 
 _EVERY_ROLE = ("sz", "core", "hk", "insurer", "audit")
+_OPERATED = "action step topic count client_id request_id reason ticket"
 _SECURITY = ("quarantined", "refused", "held", "replayed")
 
 RECORD_TYPES: Mapping[str, RecordType] = {
@@ -95,10 +96,7 @@ RECORD_TYPES: Mapping[str, RecordType] = {
         for role in _EVERY_ROLE
         for what in _SECURITY
     },
-    **{
-        f"{role}.operator_acted": _type(f"{role}.operator_acted", role, "action topic count client_id")
-        for role in _EVERY_ROLE
-    },
+    **{f"{role}.operator_acted": _type(f"{role}.operator_acted", role, _OPERATED) for role in _EVERY_ROLE},
 }
 
 

@@ -1,33 +1,52 @@
-"""What operators do with messages that wait: see them without content, have them tried again, send again what was sent.
+"""What operators do with messages that wait: see them without content, try them again, drop them, send sent ones again.
 
-Every change is an audit record in the same transaction. Settlement topics are for two persons, which is not built:
-there the answer is `operator.two-persons` and nothing changes.
+Every step is an audit record in the same transaction. What touches a topic that moves money waits as a request until
+a second person confirms it (`confirm`); until then nothing changes.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from datetime import timedelta
+from functools import partial
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
-from sqlalchemy import Row, and_, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, func, select, update
 
-from gateway.protocol.canonical import sha256_hex
-from gateway.protocol.clock import Clock, rfc3339
-from gateway.protocol.errors import ForbiddenError, NotFoundError
-from gateway.protocol.exchange import Message
+from gateway.protocol.canonical import compact, read_json_object, sha256_hex
+from gateway.protocol.clock import Clock, parse_rfc3339, rfc3339
+from gateway.protocol.errors import ConflictError, ForbiddenError, NotFoundError
+from gateway.protocol.exchange import Message, parse_message
+from gateway.protocol.identifiers import mint
 from gateway.protocol.records import record
 from gateway.protocol.topics import AUDIT_RECORDS, MONEY_TOPICS, TOPICS
+from gateway.runtime import inbox
+from gateway.runtime.auth import Caller
+from gateway.runtime.bus import Fetched
 from gateway.runtime.database import Database, Transaction, one, rows
+from gateway.runtime.idempotency import Answer
 from gateway.runtime.outbox import Outbox
-from gateway.runtime.tables import audit_rows, outbox, parked, quarantine
+from gateway.runtime.tables import audit_rows, operator_requests, outbox, parked, quarantine
+from gateway.runtime.worker import DROPPED, Worker
 
 LISTED_MAX = 200
+CONFIRM_WITHIN = timedelta(hours=24)
+
+Ids = Annotated[tuple[int, ...], Field(strict=False, min_length=1, max_length=500)]
 
 
 class Retry(Message):
     """Parked messages to try again, by the `id` that the list gives."""
 
-    ids: Annotated[tuple[int, ...], Field(strict=False, min_length=1, max_length=500)]
+    ids: Ids
+
+
+class Drop(Message):
+    """Parked messages to pass over for good. `ticket` is where the reason is told in full; free text is not logged."""
+
+    ids: Ids
+    reason: Literal["agreed-with-sender", "sent-again-otherwise", "cannot-be-read", "forged", "test"]
+    ticket: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}$")]
 
 
 class Republish(Message):
@@ -37,13 +56,26 @@ class Republish(Message):
     since: Annotated[AwareDatetime, Field(strict=False)]
 
 
+class Confirm(Message):
+    """A second person's consent; the address names the request, so there is nothing more to say."""
+
+
+Wish = Retry | Drop | Republish
+WISHES: Mapping[str, type[Retry] | type[Drop] | type[Republish]] = {
+    "retry": Retry,
+    "drop": Drop,
+    "republish": Republish,
+}
+
+
 @dataclass(frozen=True)
 class Operations:
-    """Operators' work on one role's database."""
+    """Operators' work on one role's database. `workers` is the role's own list, which grows while it starts."""
 
     database: Database
     outbox: Outbox
     clock: Clock
+    workers: Sequence[Worker] = ()
 
     async def list_parked(self, tx: Transaction) -> list[dict[str, Any]]:
         """List what waits, oldest first, without content."""
@@ -53,56 +85,55 @@ class Operations:
         return [_shown(row, (*names, *why)) for row in found]
 
     async def list_quarantine(self, tx: Transaction) -> list[dict[str, Any]]:
-        """List bytes whose author is unknown, newest first, without content."""
+        """List bytes that were set aside, newest first, without content."""
         newest = select(quarantine).order_by(quarantine.c.at.desc()).limit(LISTED_MAX)
         names = ("consumer", "topic", "partition", "offset", "code", "at")
         return [_shown(row, names) for row in await rows(tx, newest)]
 
-    async def retry(self, tx: Transaction, wanted: Retry, client_id: str) -> int:
-        """Make parked messages due now; returns how many. A key that halted goes on with its oldest message."""
-        here = parked.c.id.in_(wanted.ids)
-        found = await rows(tx, select(parked.c.id, parked.c.topic).where(here))
-        if len(found) < len(set(wanted.ids)):
-            raise NotFoundError("parked.unknown")
-        topics = sorted({row.topic for row in found})
-        _refuse_money(topics)
-        await tx.execute(update(parked).where(here).values(next_at=rfc3339(self.clock.now())))
-        for topic in topics:
-            await self._record(tx, "retry", topic, sum(row.topic == topic for row in found), client_id)
-        return len(found)
+    async def list_requests(self, tx: Transaction) -> list[dict[str, Any]]:
+        """List what still waits for a second person, oldest first."""
+        waiting = and_(operator_requests.c.confirmed_at.is_(None), operator_requests.c.asked_at >= self._oldest())
+        found = await rows(tx, select(operator_requests).where(waiting).order_by(operator_requests.c.asked_at))
+        names = ("request_id", "action", "asked_by", "asked_at")
+        return [
+            {name: getattr(row, name) for name in names} | {"form": read_json_object(row.form.encode())}
+            for row in found
+        ]
 
-    async def republish(self, tx: Transaction, wanted: Republish, client_id: str) -> int:
-        """Mark published rows as unpublished, so that the relay sends them again in order; returns how many."""
-        if wanted.topic not in TOPICS:
-            raise NotFoundError("topic.unknown")
-        _refuse_money([wanted.topic])
-        since = rfc3339(wanted.since)
-        if wanted.topic == AUDIT_RECORDS:
-            count = await self._records_again(tx, since)
-        else:
-            count = await self._rows_again(tx, wanted.topic, since)
-        await self._record(tx, "republish", wanted.topic, count, client_id)
-        return count
+    async def act(self, tx: Transaction, wish: Wish, caller: Caller) -> Answer:
+        """Do what an operator wants (200 with `count`), or keep it for a second person (202 with `request_id`)."""
+        topics = await self._topics(tx, wish)
+        if not any(topic in MONEY_TOPICS for topic in topics):
+            return await self._do(tx, wish, topics, _told(wish, caller, "done"))
+        if caller.person is None:
+            raise ForbiddenError("operator.two-persons")
+        row = {
+            "request_id": mint("opr"),
+            "action": _action(wish),
+            "form": compact(wish.model_dump(mode="json")).decode(),
+            "asked_by": caller.client_id,
+            "asked_person": caller.person,
+            "asked_at": rfc3339(self.clock.now()),
+        }
+        await tx.execute(operator_requests.insert(), [row])
+        for topic, count in topics.items():
+            await self._record(tx, topic, count, _told(wish, caller, "asked", row["request_id"]))
+        return Answer(202, {"request_id": row["request_id"], "state": "waits-for-second-person"})
 
-    async def _rows_again(self, tx: Transaction, topic: str, since: str) -> int:
-        here = and_(outbox.c.topic == topic, outbox.c.published_at.is_not(None), outbox.c.created_at >= since)
-        sums = select(func.count().label("rows"), func.coalesce(func.sum(outbox.c.bytes), 0).label("bytes"))
-        found = await one(tx, sums.where(here))
-        count, size = (int(found.rows), int(found.bytes)) if found else (0, 0)
-        await tx.execute(update(outbox).where(here).values(published_at=None))
-        tx.after_commit(lambda: self.outbox.admission.count(count, size))
-        tx.after_commit(self.outbox.wake)
-        return count
-
-    async def _records_again(self, tx: Transaction, since: str) -> int:
-        here = and_(audit_rows.c.published_at.is_not(None), audit_rows.c.at >= since)
-        changed = await tx.execute(update(audit_rows).where(here).values(published_at=None))
-        return changed.rowcount
-
-    async def _record(self, tx: Transaction, action: str, topic: str, count: int, client_id: str) -> None:
-        clear = {"action": action, "topic": topic, "count": count, "client_id": client_id}
-        acted = record(f"{self.outbox.sender.role}.operator_acted", at=self.clock.now(), clear=clear)
-        await self.outbox.add(tx, acted)
+    async def confirm(self, tx: Transaction, request_id: str, caller: Caller) -> Answer:
+        """Do what another person asked for; the asker, a program, and whoever comes too late are refused."""
+        here = operator_requests.c.request_id == request_id
+        found = await one(tx, select(operator_requests).where(here).with_for_update())
+        if found is None:
+            raise NotFoundError("request.unknown")
+        if caller.person in (None, found.asked_person) or caller.client_id == found.asked_by:
+            raise ForbiddenError("operator.two-persons")
+        if found.confirmed_at is not None or parse_rfc3339(found.asked_at) < self.clock.now() - CONFIRM_WITHIN:
+            raise ConflictError("request.over")
+        done = {"confirmed_by": caller.client_id, "confirmed_at": rfc3339(self.clock.now())}
+        await tx.execute(update(operator_requests).where(here).values(done))
+        wish = parse_message(WISHES[found.action], read_json_object(found.form.encode()))
+        return await self._do(tx, wish, await self._topics(tx, wish), _told(wish, caller, "confirmed", request_id))
 
     async def oldest_waiting(self, tx: Transaction) -> Mapping[str, str | None]:
         """Say since when the oldest message and the oldest parked one wait."""
@@ -111,12 +142,92 @@ class Operations:
         found = [await one(tx, statement) for statement in (unpublished, waiting)]
         return dict(zip(("outbox", "parked"), (row[0] if row else None for row in found), strict=True))
 
+    async def _topics(self, tx: Transaction, wish: Wish) -> dict[str, int]:
+        """Return the topics that a wish touches, each with how many messages are named; refuses what is not there."""
+        if isinstance(wish, Republish):
+            if wish.topic not in TOPICS:
+                raise NotFoundError("topic.unknown")
+            return {wish.topic: 0}
+        found = await rows(tx, select(parked.c.id, parked.c.topic).where(parked.c.id.in_(wish.ids)))
+        if len(found) < len(set(wish.ids)):
+            raise NotFoundError("parked.unknown")
+        return {topic: sum(row.topic == topic for row in found) for topic in sorted({row.topic for row in found})}
+
+    async def _do(self, tx: Transaction, wish: Wish, topics: Mapping[str, int], told: Mapping[str, str]) -> Answer:
+        if isinstance(wish, Republish):
+            topics = {wish.topic: await self._republish(tx, wish)}
+        elif isinstance(wish, Drop):
+            await self._drop(tx, wish)
+        else:
+            await self._retry(tx, wish)
+        for topic, count in topics.items():
+            await self._record(tx, topic, count, told)
+        return Answer(200, {"count": sum(topics.values())})
+
+    async def _retry(self, tx: Transaction, wish: Retry) -> None:
+        here = parked.c.id.in_(wish.ids)
+        groups = {row.consumer for row in await rows(tx, select(parked.c.consumer).where(here))}
+        await tx.execute(update(parked).where(here).values(next_at=rfc3339(self.clock.now())))
+        await self._let_go_on(tx, groups)
+
+    async def _drop(self, tx: Transaction, wish: Drop) -> None:
+        here = select(parked).where(parked.c.id.in_(wish.ids)).order_by(parked.c.topic, parked.c.key, parked.c.seq)
+        found = await rows(tx, here)
+        by_group = {worker.group: worker for worker in self.workers}
+        for row in found:
+            fetched = Fetched(row.topic, row.partition, row.offset, row.key, row.value)
+            if worker := by_group.get(row.consumer):
+                await worker.pass_over(tx, fetched)
+            await inbox.put_in_quarantine(tx, row.consumer, fetched, DROPPED, self.clock.now())
+            await inbox.unpark(tx, row.consumer, fetched)
+        await self._let_go_on(tx, {row.consumer for row in found})
+
+    async def _let_go_on(self, tx: Transaction, groups: set[str]) -> None:
+        """Have stopped consumers go on, except where money still halts: that takes the two persons' word on it."""
+        money = and_(parked.c.why == "halt", parked.c.next_at.is_(None), parked.c.topic.in_(MONEY_TOPICS))
+        held = {row.consumer for row in await rows(tx, select(parked.c.consumer).where(money))}
+        for worker in self.workers:
+            if worker.group in groups - held:
+                tx.after_commit(worker.resume)
+
+    async def _republish(self, tx: Transaction, wish: Republish) -> int:
+        """Mark published rows as unpublished, so that the relay sends them again in order; returns how many."""
+        since = rfc3339(wish.since)
+        if wish.topic == AUDIT_RECORDS:
+            records = and_(audit_rows.c.published_at.is_not(None), audit_rows.c.at >= since)
+            return (await tx.execute(update(audit_rows).where(records).values(published_at=None))).rowcount
+        here = (outbox.c.topic == wish.topic, outbox.c.published_at.is_not(None), outbox.c.created_at >= since)
+        return await self._rows_again(tx, and_(*here))
+
+    async def _rows_again(self, tx: Transaction, here: ColumnElement[bool]) -> int:
+        sums = select(func.count().label("rows"), func.coalesce(func.sum(outbox.c.bytes), 0).label("bytes"))
+        found = await one(tx, sums.where(here))
+        count, size = (int(found.rows), int(found.bytes)) if found else (0, 0)
+        await tx.execute(update(outbox).where(here).values(published_at=None))
+        tx.after_commit(partial(self.outbox.admission.count, count, size))
+        tx.after_commit(self.outbox.wake)
+        return count
+
+    async def _record(self, tx: Transaction, topic: str, count: int, told: Mapping[str, str]) -> None:
+        clear = {"topic": topic, "count": count, **told}
+        acted = record(f"{self.outbox.sender.role}.operator_acted", at=self.clock.now(), clear=clear)
+        await self.outbox.add(tx, acted)
+
+    def _oldest(self) -> str:
+        return rfc3339(self.clock.now() - CONFIRM_WITHIN)
+
+
+def _action(wish: Wish) -> str:
+    return next(action for action, form in WISHES.items() if isinstance(wish, form))
+
+
+def _told(wish: Wish, caller: Caller, step: str, request_id: str | None = None) -> dict[str, str]:
+    """Say for the audit record who did which step, and why where the wish gives a reason."""
+    told = {"action": _action(wish), "step": step, "client_id": caller.client_id}
+    told |= {"request_id": request_id} if request_id else {}
+    return told | ({"reason": wish.reason, "ticket": wish.ticket} if isinstance(wish, Drop) else {})
+
 
 def _shown(row: Row[Any], names: Sequence[str]) -> dict[str, Any]:
     value = bytes(row.value)
     return {name: getattr(row, name) for name in names} | {"bytes": len(value), "sha256": sha256_hex(value)}
-
-
-def _refuse_money(topics: Sequence[str]) -> None:
-    if any(topic in MONEY_TOPICS for topic in topics):
-        raise ForbiddenError("operator.two-persons")

@@ -1,6 +1,6 @@
 """`/v1/operations` of every role: lag, parked and quarantined messages, and what an operator may do about them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Request
@@ -14,7 +14,7 @@ from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
 from gateway.runtime.keys import Keyring
-from gateway.runtime.operations import Operations, Republish, Retry
+from gateway.runtime.operations import Confirm, Drop, Operations, Republish, Retry
 from gateway.runtime.worker import Worker
 
 Operator = Annotated[Caller, Depends(require("operate"))]
@@ -23,7 +23,7 @@ FORM_BYTES_MAX = 16 * 1024
 F = TypeVar("F", bound=Message)
 
 
-def operator_routes(operations: Operations, keyring: Keyring, workers: Sequence[Worker]) -> APIRouter:
+def operator_routes(operations: Operations, keyring: Keyring) -> APIRouter:
     routes = APIRouter(prefix="/v1/operations", tags=["operators"])
 
     @routes.get("/lag")
@@ -36,7 +36,7 @@ def operator_routes(operations: Operations, keyring: Keyring, workers: Sequence[
                 "lag": await _lag(worker),
                 "stopped": worker.stopped,
             }
-            for worker in workers
+            for worker in operations.workers
         ]
         waiting = await operations.database.read(operations.oldest_waiting)
         return reply(200, {"consumers": consumers, "oldest": dict(waiting)})
@@ -48,33 +48,54 @@ def operator_routes(operations: Operations, keyring: Keyring, workers: Sequence[
 
     @routes.get("/quarantine")
     async def get_quarantine(_: Operator) -> Response:
-        """List bytes whose author is unknown, newest first, at most 200, without content."""
+        """List bytes that were set aside, newest first, at most 200, without content."""
         return reply(200, {"quarantine": await operations.database.read(operations.list_quarantine)})
+
+    @routes.get("/requests")
+    async def get_requests(_: Operator) -> Response:
+        """List what waits for a second person, oldest first; after 24 hours it is over."""
+        return reply(200, {"requests": await operations.database.read(operations.list_requests)})
 
     @routes.post("/parked/retry")
     async def post_retry(caller: Operator, request: Request) -> Response:
         """Try parked messages again: `{"ids": [1, 2]}`. A consumer that stopped after halts goes on."""
-        answer = await _change(request, caller, Retry, operations.retry)
-        for worker in workers:
-            worker.resume()
-        return answer
+        return await _change(request, caller, Retry, operations.act)
+
+    @routes.post("/parked/drop")
+    async def post_drop(caller: Operator, request: Request) -> Response:
+        """Pass over parked messages for good: `{"ids": [1], "reason": "test", "ticket": "OPS-1"}`; bytes are kept."""
+        return await _change(request, caller, Drop, operations.act)
 
     @routes.post("/outbox/republish")
     async def post_republish(caller: Operator, request: Request) -> Response:
         """Send published messages again: `{"topic": "…", "since": "2026-01-01T00:00:00Z"}`; receivers drop doubles."""
-        return await _change(request, caller, Republish, operations.republish)
+        return await _change(request, caller, Republish, operations.act)
+
+    @routes.post("/requests/{request_id}/confirm")
+    async def post_confirm(caller: Operator, request: Request, request_id: str) -> Response:
+        """Confirm as the second person what another asked for about money: `{}`; then it happens."""
+
+        async def act(tx: Transaction, _: Confirm, caller: Caller) -> Answer:
+            return await operations.confirm(tx, request_id, caller)
+
+        return await _change(request, caller, Confirm, act, request_id)
 
     async def _change(
-        request: Request, caller: Caller, form: type[F], act: Callable[[Transaction, F, str], Awaitable[int]]
+        request: Request,
+        caller: Caller,
+        form: type[F],
+        act: Callable[[Transaction, F, Caller], Awaitable[Answer]],
+        about: str = "",
     ) -> Response:
-        scope = Scope(caller.client_id, f"operate {form.__name__}", require_key(request), operations.clock)
+        operation = f"operate {form.__name__} {about}".rstrip()
+        scope = Scope(caller.client_id, operation, require_key(request), operations.clock)
         raw = await read_body(request, FORM_BYTES_MAX)
         stored = await answered_before(operations.database, scope, raw)
         if stored is None:
             wanted = parse_message(form, read_json_object(raw))
 
             async def effect(tx: Transaction) -> Answer:
-                return Answer(200, {"count": await act(tx, wanted, caller.client_id)})
+                return await act(tx, wanted, caller)
 
             async def work(tx: Transaction) -> Stored:
                 return await once(tx, scope, raw, effect)

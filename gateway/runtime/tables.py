@@ -145,7 +145,21 @@ quarantine = Table(
     Column("value", LargeBinary, nullable=False),
     Column("at", Text, nullable=False),
 )
-"""Bytes whose stamp does not verify, as received; they advance no stream."""
+"""Bytes set aside, as received: their stamp does not verify, or an operator dropped them."""
+
+operator_requests = Table(
+    "operator_requests",
+    METADATA,
+    Column("request_id", Text, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("form", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_person", Text, nullable=False),
+    Column("asked_at", Text, nullable=False),
+    Column("confirmed_by", Text),
+    Column("confirmed_at", Text),
+)
+"""What one operator wants done about messages that move money; it happens when a second person confirms it."""
 
 idempotency = Table(
     "idempotency",

@@ -6,6 +6,7 @@ The worker stops by itself at 3 halts in 60 s, on settlement topics at the first
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,11 @@ from sqlalchemy import select
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.errors import (
+    ConflictError,
     Disposition,
     GatewayError,
     HeldError,
+    InvalidInputError,
     MalformedInputError,
     UnknownKeyError,
 )
@@ -43,6 +46,7 @@ FETCH_S = 1.0
 RETRY_EVERY_S = 0.2
 HALTS_MAX = 3
 HALTS_WINDOW = timedelta(seconds=60)
+DROPPED = "operator.dropped"
 
 log = structlog.get_logger("worker")
 
@@ -88,6 +92,23 @@ class Worker:
         self.halts.clear()
         self.stopped = None
 
+    async def pass_over(self, tx: Transaction, fetched: Fetched) -> None:
+        """Let a dropped message's stream go on, in the operator's work, and answer its author where there is one.
+
+        A message whose stamp does not verify advances nothing. `parked.not-next` if earlier ones of its stream wait.
+        """
+        try:
+            delivery = self._read(fetched)
+        except GatewayError:
+            return
+        admitted = await inbox.admit(tx, self.group, delivery.stamp)
+        if admitted is Admitted.GAP:
+            raise ConflictError("parked.not-next")
+        if admitted is Admitted.APPLY:
+            on_refused = self._subscription(fetched.topic).on_refused
+            with contextlib.suppress(GatewayError):  # where there is nobody to answer, it raises what it was given
+                await on_refused(tx, self.component.deps, delivery, InvalidInputError(DROPPED))
+
     async def _round(self, consumer: Consumer) -> None:
         if self.stopped:
             await asyncio.sleep(FETCH_S)
@@ -115,20 +136,8 @@ class Worker:
 
     async def _verify(self, fetched: Fetched) -> Delivery | None:
         """Verify and prepare one record; what cannot go on is parked or quarantined here, and None returned."""
-        subscription = self._subscription(fetched.topic)
-        writer = ROLE_OF[TOPICS[fetched.topic].writer]
         try:
-            exchange = Exchange.decode(fetched.value)
-            verified = verify_exchange(
-                exchange,
-                self.trust.directory,
-                topic=fetched.topic,
-                key=fetched.key,
-                writer=writer,
-                now=self.clock.now(),
-            )
-            if verified.stamp.type not in subscription.handlers:
-                raise MalformedInputError("message.type-unexpected")
+            delivery = self._read(fetched)
         except (HeldError, UnknownKeyError) as error:
             await self._park(fetched, None, "held" if isinstance(error, HeldError) else "retry", error.code)
             return None
@@ -138,7 +147,21 @@ class Worker:
             else:
                 await self._quarantine(fetched, error.code)
             return None
-        delivery = Delivery(
+        return await self._prepare(self._subscription(fetched.topic), delivery)
+
+    def _read(self, fetched: Fetched) -> Delivery:
+        exchange = Exchange.decode(fetched.value)
+        verified = verify_exchange(
+            exchange,
+            self.trust.directory,
+            topic=fetched.topic,
+            key=fetched.key,
+            writer=ROLE_OF[TOPICS[fetched.topic].writer],
+            now=self.clock.now(),
+        )
+        if verified.stamp.type not in self._subscription(fetched.topic).handlers:
+            raise MalformedInputError("message.type-unexpected")
+        return Delivery(
             self.group,
             fetched,
             exchange,
@@ -147,7 +170,6 @@ class Worker:
             verified.manifest,
             verified.message,
         )
-        return await self._prepare(subscription, delivery)
 
     async def _prepare(self, subscription: Subscription, delivery: Delivery) -> Delivery | None:
         prepare = (subscription.prepare or {}).get(delivery.stamp.type)
