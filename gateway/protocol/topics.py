@@ -32,6 +32,9 @@ SETTLEMENT_OUTCOMES = "settlement.outcomes.v1"
 REGISTRY_RELEASES = "registry.releases.v1"
 AUDIT_RECORDS = "audit.records.v1"
 
+VALUE_BYTES_MAX = 1 << 20
+"""What a topic takes in one record (Kafka's `max.message.bytes`); an exchange object is at most a quarter of it."""
+
 MONEY_TOPICS = (SETTLEMENT_REQUESTS, SETTLEMENT_OUTCOMES)
 """The topics whose messages move money: no one person may pass one again or pass it over."""
 

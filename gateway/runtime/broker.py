@@ -27,7 +27,7 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from gateway.protocol.topics import AUDIT_RECORDS, REGISTRY_RELEASES, ROLE_OF, TOPICS, Topic
+from gateway.protocol.topics import AUDIT_RECORDS, REGISTRY_RELEASES, ROLE_OF, TOPICS, VALUE_BYTES_MAX, Topic
 
 ON_KAFKA = ("core", "sz", "hk", "insurer", "audit")
 """Roles that are Kafka users; a witness speaks HTTP only."""
@@ -37,7 +37,6 @@ WITH_REGISTRY_REPLICA = ("core", "sz", "hk", "audit")
 
 SCRAM_ITERATIONS = 8192
 ANSWER_S_MAX = 30.0
-VALUE_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, order=True)
@@ -146,7 +145,7 @@ class BrokerAdmin:
 
     def apply_grants(self) -> int:
         """Make the ACLs of our users exactly the plan; return how many were taken away."""
-        wanted = {_binding(grant, self.prefix) for grant in plan()}
+        wanted = {binding(grant, self.prefix) for grant in plan()}
         found: set[AclBinding] = set()
         for role in ON_KAFKA:
             found |= set(self.client.describe_acls(_of_user(role)).result(ANSWER_S_MAX))
@@ -157,17 +156,13 @@ class BrokerAdmin:
             _wait(self.client.delete_acls([_exactly(one) for one in surplus]).values())
         return len(surplus)
 
-    def grant(self, grant: Grant) -> None:
-        """Give one grant beyond the plan; the next `apply` takes it away."""
-        _wait(self.client.create_acls([_binding(grant, self.prefix)]).values())
-
 
 def _wait(answers: Iterable["Future[Any]"]) -> None:
     for answer in answers:
         answer.result(ANSWER_S_MAX)
 
 
-def _binding(grant: Grant, prefix: str) -> AclBinding:
+def binding(grant: Grant, prefix: str) -> AclBinding:
     topic = grant.resource == "topic"
     return AclBinding(
         ResourceType.TOPIC if topic else ResourceType.GROUP,

@@ -24,7 +24,7 @@ from aiokafka.errors import (
 )
 
 from gateway.protocol.errors import UnavailableError
-from gateway.protocol.topics import TOPICS
+from gateway.protocol.topics import TOPICS, VALUE_BYTES_MAX
 from gateway.runtime.bus import BusRecord, Fetched, Offsets, partition_of
 from gateway.runtime.observability import BUS_UNKNOWN_SENDS
 from gateway.runtime.supervised import KafkaLimits, State, Supervised
@@ -33,9 +33,6 @@ log = structlog.get_logger("kafka")
 
 FAILURES = (KafkaError, OSError, TimeoutError)
 """What a broker that is away or says no raises; anything else is a fault of ours."""
-
-VALUE_BYTES_MAX = 1 << 20
-"""K24: what the broker takes (`max.message.bytes`); an exchange object is at most a quarter of it."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +202,7 @@ class KafkaConsumer:
         self._prefix = bus.access.prefix
         self._limits = bus.limits
         self._asking_since: float | None = None
-        """Since when fetches have brought neither records nor partitions."""
+        """Since when fetches have brought nothing though there was something to bring, as far as the probe knows."""
         self.supervised: Supervised[AIOKafkaConsumer] = Supervised(group, self._build, FAILURES, bus.limits, _sever)
 
     def _build(self) -> AIOKafkaConsumer:
@@ -241,16 +238,15 @@ class KafkaConsumer:
             async with asyncio.timeout(timeout_s + self._limits.rebalance):
                 found = await client.getmany(timeout_ms=int(timeout_s * 1000), max_records=records_max)
         except TimeoutError:
-            self.supervised.state = State.DEGRADED
+            self.supervised.become(State.DEGRADED)
             return []
         except ConsumerStoppedError:  # thrown away meanwhile, by a probe or a commit
             return []
         except (KafkaError, OSError) as error:
             await self.supervised.throw_away(client, error)
             return []
-        if client.assignment():
-            self._asking_since = None
         if found:
+            self._asking_since = None
             self.supervised.succeeded()
         return [self._fetched(place, record) for place, records in found.items() for record in records]
 
@@ -294,13 +290,18 @@ class KafkaConsumer:
         return sum(ends[place] - (committed[place] or begins[place]) for place in places)
 
     async def probe(self) -> None:
-        """Ask for the end of this member's partitions; without any, for the brokers' list."""
+        """Ask the brokers where this member stands; one that is behind and is brought nothing is thrown away."""
         client = self.supervised.running()
         if client is None:
             return
-        await self.supervised.probe(client, lambda: _ends(client))
+
+        async def ask() -> None:
+            if not await _is_behind(client):
+                self._asking_since = None
+
+        await self.supervised.probe(client, ask)
         if time.monotonic() - (self._asking_since or time.monotonic()) > self._limits.rebuild_after:
-            # the brokers answer and the group gives nothing: its coordinator's side of the client is lost
+            # K16: the brokers answer and the group gives nothing, its coordinator's side of the client is lost
             self._asking_since = None
             await self.supervised.throw_away(client, TimeoutError())
 
@@ -309,8 +310,11 @@ class KafkaConsumer:
         await self.supervised.close()
 
 
-async def _ends(client: AIOKafkaConsumer) -> None:
-    if assigned := client.assignment():
-        await client.end_offsets(assigned)
-    else:
+async def _is_behind(client: AIOKafkaConsumer) -> bool:
+    """Say whether a member has something before it; one without partitions may have."""
+    assigned = client.assignment()
+    if not assigned:
         await client.topics()
+        return True
+    ends: Mapping[TopicPartition, int] = await client.end_offsets(assigned)
+    return any([await client.position(place) != ends[place] for place in assigned])

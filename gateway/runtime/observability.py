@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 import structlog
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Enum, Gauge, Histogram, generate_latest
 from sqlalchemy import func, select
 from starlette.responses import Response
 
@@ -37,6 +37,12 @@ OUTBOX_AGE = Gauge("gateway_outbox_oldest_seconds", "Age of the oldest unpublish
 RELAY_PUBLISHED = Counter("gateway_relay_published_total", "Messages that the bus acknowledged", ["role", "topic"])
 FEED_NUMBERED = Counter("gateway_feed_items_total", "Feed items given a position")
 BUS_REBUILDS = Counter("gateway_bus_rebuilds_total", "Kafka clients thrown away and built anew", ["client"])
+BUS_CLIENT_STATE = Enum(
+    "gateway_bus_client_state",
+    "What a Kafka client is doing",
+    ["client"],
+    states=["starting", "ready", "degraded", "rebuilding"],
+)
 BUS_UNKNOWN_SENDS = Counter("gateway_bus_unknown_sends_total", "Records sent without an answer; they are sent again")
 JOBS = Counter("gateway_jobs_total", "Runs of timers", ["job", "result"])
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import structlog
 
 from gateway.protocol.errors import UnavailableError
-from gateway.runtime.observability import BUS_REBUILDS
+from gateway.runtime.observability import BUS_CLIENT_STATE, BUS_REBUILDS
 
 Failures = tuple[type[Exception], ...]
 
@@ -70,9 +70,9 @@ class Supervised(Generic[C]):
     def __init__(
         self, name: str, build: Callable[[], C], failures: Failures, limits: KafkaLimits, sever: Callable[[C], None]
     ) -> None:
-        self.state = State.STARTING
-        self.last_success = time.monotonic()
         self._name = name
+        self.become(State.STARTING)
+        self.last_success = time.monotonic()
         self._build = build
         self._failures_known = failures
         self._limits = limits
@@ -83,9 +83,12 @@ class Supervised(Generic[C]):
         self._lock = asyncio.Lock()
         self._closed = False
 
+    def become(self, state: State) -> None:
+        BUS_CLIENT_STATE.labels(self._name).state(state.value)
+
     def succeeded(self) -> None:
         self.last_success = time.monotonic()
-        self.state = State.READY
+        self.become(State.READY)
         self._failures = 0
 
     def silent_s(self) -> float:
@@ -130,7 +133,7 @@ class Supervised(Generic[C]):
             async with asyncio.timeout(self._limits.probe):
                 await ask()
         except self._failures_known as error:
-            self.state = State.DEGRADED
+            self.become(State.DEGRADED)
             if self.silent_s() > self._limits.rebuild_after:
                 await self.throw_away(client, error)
         else:
@@ -141,7 +144,7 @@ class Supervised(Generic[C]):
         self._failures += 1
         wait_s = random.uniform(0.5, 1.0) * min(high, low * 2 ** min(self._failures - 1, 10))  # noqa: S311 jitter
         self._not_before = time.monotonic() + wait_s
-        self.state = State.REBUILDING
+        self.become(State.REBUILDING)
         BUS_REBUILDS.labels(self._name).inc()
         # K19: a wrong password and a dead broker look alike, so the line names both
         log.warning("kafka.rebuilding-broker-away-or-login-refused", task=self._name, error=type(error).__name__)

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_REQUESTS, TOPICS
-from gateway.runtime.broker import ON_KAFKA, BrokerAdmin, Grant, apply, plan
+from gateway.runtime.broker import ON_KAFKA, BrokerAdmin, Grant, apply, binding, plan
 from gateway.runtime.bus import BusRecord
 from gateway.runtime.kafka import KafkaAccess, KafkaBus
 from gateway.runtime.supervised import KafkaLimits
@@ -112,7 +112,8 @@ def test_applying_twice_changes_nothing_and_takes_away_what_is_beyond_the_table(
     again = partial(apply, admin, passwords=PASSWORDS)
     assert again() == ([], 0)
 
-    beyond = BrokerAdmin(admin.client, "acl.")
-    beyond.grant(Grant("sz", "READ", "topic", AUDIT_RECORDS))
+    beyond = binding(Grant("sz", "READ", "topic", AUDIT_RECORDS), "acl.")
+    for given in admin.client.create_acls([beyond]).values():
+        given.result(WAIT_S_MAX)
 
     assert again() == ([], 1)

@@ -188,3 +188,25 @@ async def test_a_commit_of_partitions_that_were_taken_away_is_no_error(bus: Kafk
     await consumer.supervised.close()
 
     await consumer.commit({(found[0].topic, found[0].partition): 1})
+
+
+async def test_a_member_that_is_behind_and_is_brought_nothing_is_built_anew(
+    bus: KafkaBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = await bus.subscribe("quiet", [HOSPITAL_REQUESTS])
+    await bus.publish(HOSPITAL_REQUESTS, _records(1))
+    await _read_all(consumer, {b"0"})
+    silent = consumer.supervised.running()
+    assert silent is not None
+
+    async def nothing(**_: object) -> dict[object, object]:
+        await asyncio.sleep(0.1)
+        return {}
+
+    monkeypatch.setattr(
+        silent, "getmany", nothing
+    )  # as after a broker's restart: probes succeed, fetches bring nothing
+    await bus.publish(HOSPITAL_REQUESTS, _records(1, first=1))
+
+    await _read_all(consumer, {b"1"})
+    assert consumer.supervised.running() is not silent
