@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import click
 
 DEFAULT_PORT = 8080
+OPERATED = ("sz", "core", "hk", "insurer", "audit")
+"""Roles with an operators' API; a witness has none."""
 
 GC_THRESHOLDS = (50_000, 10, 10)
 """A claim makes thousands of short-lived objects and few cycles; Python's default of 700 collects at every claim."""
@@ -95,6 +97,7 @@ def _cli() -> Any:
     _add_sandbox(gateway)
     _add_topics(gateway)
     _add_operations(gateway)
+    _add_doctor(gateway)
     return gateway
 
 
@@ -182,7 +185,7 @@ def _add_operations(gateway: "click.Group") -> None:
     import click
 
     profile = click.option("--profile", type=click.Path(path_type=Path), required=True, help="An operator's profile.")
-    role = click.option("--role", required=True, type=click.Choice(["sz", "core", "hk", "insurer", "audit"]))
+    role = click.option("--role", required=True, type=click.Choice(OPERATED))
 
     @gateway.group("bus")
     def bus() -> None:
@@ -194,7 +197,7 @@ def _add_operations(gateway: "click.Group") -> None:
     @role
     def show(what: str, profile: Path, role: str) -> None:
         """Print each consumer's lag, or what is parked, quarantined, or waits for a second person, as JSON."""
-        click.echo(asyncio.run(_operate(profile, role, what)))
+        click.echo(_ask_or_act(profile, role, what))
 
     @bus.command("retry")
     @click.argument("ids", nargs=-1, type=int, required=True)
@@ -202,7 +205,7 @@ def _add_operations(gateway: "click.Group") -> None:
     @role
     def retry(ids: tuple[int, ...], profile: Path, role: str) -> None:
         """Try parked messages again, by id."""
-        click.echo(asyncio.run(_operate(profile, role, "parked/retry", {"ids": list(ids)})))
+        click.echo(_ask_or_act(profile, role, "parked/retry", {"ids": list(ids)}))
 
     @bus.command("drop")
     @click.argument("ids", nargs=-1, type=int, required=True)
@@ -215,7 +218,7 @@ def _add_operations(gateway: "click.Group") -> None:
     def drop(ids: tuple[int, ...], reason: str, ticket: str, profile: Path, role: str) -> None:
         """Pass over parked messages for good: their author is answered, their bytes go to the quarantine."""
         form = {"ids": list(ids), "reason": reason, "ticket": ticket}
-        click.echo(asyncio.run(_operate(profile, role, "parked/drop", form)))
+        click.echo(_ask_or_act(profile, role, "parked/drop", form))
 
     @bus.command("confirm")
     @click.argument("request_id")
@@ -223,7 +226,7 @@ def _add_operations(gateway: "click.Group") -> None:
     @role
     def confirm(request_id: str, profile: Path, role: str) -> None:
         """Confirm, as the second person, what another wants done about messages that move money."""
-        click.echo(asyncio.run(_operate(profile, role, f"requests/{request_id}/confirm", {})))
+        click.echo(_ask_or_act(profile, role, f"requests/{request_id}/confirm", {}))
 
     @gateway.group("outbox")
     def outbox() -> None:
@@ -236,27 +239,42 @@ def _add_operations(gateway: "click.Group") -> None:
     @role
     def republish(topic: str, since: str, profile: Path, role: str) -> None:
         """Send a topic's messages again, for a cluster that lost them; receivers drop what they have."""
-        click.echo(asyncio.run(_operate(profile, role, "outbox/republish", {"topic": topic, "since": since})))
+        click.echo(_ask_or_act(profile, role, "outbox/republish", {"topic": topic, "since": since}))
 
 
-async def _operate(profile: Path, role: str, path: str, form: dict[str, Any] | None = None) -> str:
-    """Ask a role's operators' API with a personal key; a refusal ends the command with its sentence."""
+def _add_doctor(gateway: "click.Group") -> None:
     import click
 
-    from gateway.client import ApiProblem, Profile, Session
-    from gateway.protocol.canonical import compact, pretty
-    from gateway.protocol.errors import UnavailableError
-    from gateway.protocol.identifiers import mint
+    @gateway.command()
+    @click.option("--profile", type=click.Path(path_type=Path), required=True, help="An operator's profile.")
+    @click.option("--role", "chosen", multiple=True, type=click.Choice(OPERATED), help="Only this one; else all.")
+    @click.option("--json", "as_json", is_flag=True, help="Print every role's report as JSON.")
+    def doctor(profile: Path, chosen: tuple[str, ...], *, as_json: bool) -> None:
+        """Ask each role what is wrong and which page says what to do; exit code 1 if anything is."""
+        from gateway.operate import examine
+        from gateway.protocol.canonical import pretty
 
-    async with Session(Profile.load(profile), role) as session:
-        try:
-            if form is None:
-                answer = await session.get(f"/v1/operations/{path}")
-            else:
-                answer = await session.post(f"/v1/operations/{path}", compact(form), key=mint("req"))
-        except (ApiProblem, UnavailableError) as error:
-            raise click.ClickException(str(error)) from None
-    return pretty(answer.json())
+        reports = asyncio.run(examine(profile, chosen or OPERATED))
+        lines = [pretty([report.as_json() for report in reports])] if as_json else []
+        for line in lines or [line for report in reports for line in report.lines()]:
+            click.echo(line)
+        if any(report.ill for report in reports):
+            sys.exit(1)
+
+
+def _ask_or_act(profile: Path, role: str, path: str, form: dict[str, Any] | None = None) -> str:
+    """Return a role's answer as JSON; a refusal ends the command with its sentence."""
+    import click
+
+    from gateway.client import ApiProblem
+    from gateway.operate import operate
+    from gateway.protocol.canonical import pretty
+    from gateway.protocol.errors import UnavailableError
+
+    try:
+        return pretty(asyncio.run(operate(profile, role, path, form)))
+    except (ApiProblem, UnavailableError) as error:
+        raise click.ClickException(str(error)) from None
 
 
 async def _serve(role: str, data: Path | None, role_folder: Path | None, host: str, port: int) -> None:

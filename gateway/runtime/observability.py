@@ -16,24 +16,24 @@ from typing import Any, TextIO
 import structlog
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Enum, Gauge, Histogram, generate_latest
-from sqlalchemy import func, select
 from starlette.responses import Response
 
 from gateway.protocol.canonical import compact
-from gateway.protocol.clock import Clock, parse_rfc3339, rfc3339
-from gateway.runtime.database import Database, one
-from gateway.runtime.tables import outbox
+from gateway.protocol.clock import Clock, rfc3339
 
 VALUE_CHARACTERS_MAX = 200
 CHECK_S_MAX = 2.0
 
 DELIVERIES = Counter("gateway_deliveries_total", "Deliveries by what became of them", ["consumer", "topic", "result"])
-PARKED_GAUGE = Gauge("gateway_parked_due", "Parked messages that are due", ["consumer"])
 HTTP_REQUESTS = Counter("gateway_http_requests_total", "Requests answered", ["route", "method", "status"])
 HTTP_SECONDS = Histogram("gateway_http_seconds", "Time to answer, from first byte to last", ["route"])
-OUTBOX_ROWS = Gauge("gateway_outbox_unpublished_rows", "Messages that the bus does not have yet", ["role"])
+WAITING = Gauge("gateway_waiting", "What waits, by stage; parked stages count keys", ["role", "stage"])
+WAITING_OLDEST = Gauge("gateway_waiting_oldest_seconds", "Age of the oldest that waits", ["role", "stage"])
+CONSUMER_LAG = Gauge("gateway_consumer_lag", "Records before a consumer; NaN while unknown", ["role", "consumer"])
+CONSUMER_STOPPED = Gauge("gateway_consumer_stopped", "1 where a consumer stopped after halts", ["role", "consumer"])
+READY = Gauge("gateway_ready", "1 where a readiness check is content", ["role", "check"])
 OUTBOX_BYTES = Gauge("gateway_outbox_unpublished_bytes", "Bytes that the bus does not have yet", ["role"])
-OUTBOX_AGE = Gauge("gateway_outbox_oldest_seconds", "Age of the oldest unpublished message", ["role"])
+OUTBOX_FILL = Gauge("gateway_outbox_fill_percent", "Unpublished rows or bytes; intake stops at 100", ["role"])
 RELAY_PUBLISHED = Counter("gateway_relay_published_total", "Messages that the bus acknowledged", ["role", "topic"])
 FEED_NUMBERED = Counter("gateway_feed_items_total", "Feed items given a position")
 BUS_REBUILDS = Counter("gateway_bus_rebuilds_total", "Kafka clients thrown away and built anew", ["client"])
@@ -140,10 +140,10 @@ class Readiness:
     def add(self, name: str, check: Check) -> None:
         self.checks[name] = check
 
-    async def failing(self) -> dict[str, str]:
-        """Ask every check, each for at most 2 s; return name → reason of those that are not ready."""
+    async def answers(self) -> dict[str, str | None]:
+        """Ask every check, each for at most 2 s; return name → why it is not ready, or None."""
         reasons = await asyncio.gather(*(self._ask(check) for check in self.checks.values()))
-        return {name: reason for name, reason in zip(self.checks, reasons, strict=True) if reason is not None}
+        return dict(zip(self.checks, reasons, strict=True))
 
     async def _ask(self, check: Check) -> str | None:
         try:
@@ -164,10 +164,11 @@ def health_routes(readiness: Readiness) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> Response:
-        failing = await readiness.failing()
-        body = {"ready": not failing, "checks": {name: failing.get(name, "ok") for name in readiness.checks}}
-        headers = {"cache-control": "no-store"} | ({"retry-after": "5"} if failing else {})
-        return Response(compact(body), 503 if failing else 200, headers, "application/json")
+        answers = await readiness.answers()
+        ready = not any(answers.values())
+        body = {"ready": ready, "checks": {name: reason or "ok" for name, reason in answers.items()}}
+        headers = {"cache-control": "no-store"} | ({} if ready else {"retry-after": "5"})
+        return Response(compact(body), 200 if ready else 503, headers, "application/json")
 
     return router
 
@@ -181,14 +182,3 @@ def metrics_routes() -> APIRouter:
         return Response(generate_latest(), 200, {"content-type": CONTENT_TYPE_LATEST})
 
     return router
-
-
-async def measure_outbox(database: Database, role: str, clock: Clock) -> None:
-    """Set the outbox gauges from the table, which is the truth; a job of every role."""
-    columns = (func.count(), func.coalesce(func.sum(outbox.c.bytes), 0), func.min(outbox.c.created_at))
-    waiting = select(*columns).where(outbox.c.published_at.is_(None))
-    found = await database.read(partial(one, statement=waiting))
-    rows, size, oldest = (0, 0, None) if found is None else tuple(found)
-    OUTBOX_ROWS.labels(role).set(rows)
-    OUTBOX_BYTES.labels(role).set(size)
-    OUTBOX_AGE.labels(role).set((clock.now() - parse_rfc3339(oldest)).total_seconds() if oldest else 0)

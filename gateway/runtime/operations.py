@@ -27,7 +27,7 @@ from gateway.runtime.database import Database, Transaction, one, rows
 from gateway.runtime.idempotency import Answer
 from gateway.runtime.outbox import Outbox
 from gateway.runtime.tables import audit_rows, operator_requests, outbox, parked, quarantine
-from gateway.runtime.worker import DROPPED, Worker
+from gateway.runtime.worker import Worker
 
 LISTED_MAX = 200
 CONFIRM_WITHIN = timedelta(hours=24)
@@ -125,22 +125,15 @@ class Operations:
         here = operator_requests.c.request_id == request_id
         found = await one(tx, select(operator_requests).where(here).with_for_update())
         if found is None:
-            raise NotFoundError("request.unknown")
+            raise NotFoundError("operator.request-unknown")
         if caller.person in (None, found.asked_person) or caller.client_id == found.asked_by:
             raise ForbiddenError("operator.two-persons")
         if found.confirmed_at is not None or parse_rfc3339(found.asked_at) < self.clock.now() - CONFIRM_WITHIN:
-            raise ConflictError("request.over")
+            raise ConflictError("operator.request-over")
         done = {"confirmed_by": caller.client_id, "confirmed_at": rfc3339(self.clock.now())}
         await tx.execute(update(operator_requests).where(here).values(done))
         wish = parse_message(WISHES[found.action], read_json_object(found.form.encode()))
         return await self._do(tx, wish, await self._topics(tx, wish), _told(wish, caller, "confirmed", request_id))
-
-    async def oldest_waiting(self, tx: Transaction) -> Mapping[str, str | None]:
-        """Say since when the oldest message and the oldest parked one wait."""
-        unpublished = select(func.min(outbox.c.created_at)).where(outbox.c.published_at.is_(None))
-        waiting = select(func.min(parked.c.since))
-        found = [await one(tx, statement) for statement in (unpublished, waiting)]
-        return dict(zip(("outbox", "parked"), (row[0] if row else None for row in found), strict=True))
 
     async def _topics(self, tx: Transaction, wish: Wish) -> dict[str, int]:
         """Return the topics that a wish touches, each with how many messages are named; refuses what is not there."""
@@ -178,7 +171,7 @@ class Operations:
             fetched = Fetched(row.topic, row.partition, row.offset, row.key, row.value)
             if worker := by_group.get(row.consumer):
                 await worker.pass_over(tx, fetched)
-            await inbox.put_in_quarantine(tx, row.consumer, fetched, DROPPED, self.clock.now())
+            await inbox.put_in_quarantine(tx, row.consumer, fetched, "operator.dropped", self.clock.now())
             await inbox.unpark(tx, row.consumer, fetched)
         await self._let_go_on(tx, {row.consumer for row in found})
 

@@ -7,15 +7,15 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from gateway.protocol.canonical import read_json_object
-from gateway.protocol.errors import UnavailableError
 from gateway.protocol.exchange import Message, parse_message
+from gateway.runtime.alarms import findings
 from gateway.runtime.auth import Caller, require
 from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
 from gateway.runtime.keys import Keyring
 from gateway.runtime.operations import Confirm, Drop, Operations, Republish, Retry
-from gateway.runtime.worker import Worker
+from gateway.runtime.waiting import Gauges, read_lag, read_waiting
 
 Operator = Annotated[Caller, Depends(require("operate"))]
 FORM_BYTES_MAX = 16 * 1024
@@ -23,23 +23,43 @@ FORM_BYTES_MAX = 16 * 1024
 F = TypeVar("F", bound=Message)
 
 
-def operator_routes(operations: Operations, keyring: Keyring) -> APIRouter:
+def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) -> APIRouter:
     routes = APIRouter(prefix="/v1/operations", tags=["operators"])
 
     @routes.get("/lag")
     async def get_lag(_: Operator) -> Response:
-        """Return what each consumer has before it, whether it stopped, and since when the oldest message waits."""
+        """Return what each consumer has before it, whether it stopped, and what waits since when."""
         consumers = [
             {
                 "consumer": worker.group,
                 "topics": [subscription.topic for subscription in worker.component.subscriptions],
-                "lag": await _lag(worker),
+                "lag": await read_lag(worker),
                 "stopped": worker.stopped,
             }
             for worker in operations.workers
         ]
-        waiting = await operations.database.read(operations.oldest_waiting)
-        return reply(200, {"consumers": consumers, "oldest": dict(waiting)})
+        waiting = await operations.database.read(read_waiting)
+        stages = [{"stage": one.stage, "count": one.count, "since": one.since} for one in waiting]
+        return reply(200, {"consumers": consumers, "waiting": stages})
+
+    @routes.get("/doctor")
+    async def get_doctor(_: Operator) -> Response:
+        """Measure now, and return what is not ready and which alarms would ring, each with its page."""
+        waiting = await operations.database.read(read_waiting)
+        await gauges.set(waiting, operations.clock.now())
+        checks = {name: reason or "ok" for name, reason in (await gauges.readiness.answers()).items()}
+        found = [
+            {
+                "alarm": one.alarm.name,
+                "says": one.alarm.says,
+                "where": one.where,
+                "value": round(one.value),
+                "limit": one.alarm.limit,
+                "page": one.alarm.page,
+            }
+            for one in findings(gauges.role)
+        ]
+        return reply(200, {"role": gauges.role, "checks": checks, "findings": found})
 
     @routes.get("/parked")
     async def get_parked(_: Operator) -> Response:
@@ -104,11 +124,3 @@ def operator_routes(operations: Operations, keyring: Keyring) -> APIRouter:
         return render(stored, keyring)
 
     return routes
-
-
-async def _lag(worker: Worker) -> int | None:
-    """Count, or None while the bus does not answer."""
-    try:
-        return None if worker.consumer is None else await worker.consumer.lag()
-    except UnavailableError:
-        return None

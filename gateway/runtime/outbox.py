@@ -81,6 +81,10 @@ class Admission:
         self.rows += rows
         self.bytes += size
 
+    def fill_percent(self) -> int:
+        """Say how full the outbox is: 100 where intake stops."""
+        return max(100 * self.rows // self.rows_max, 100 * self.bytes // self.bytes_max)
+
     def check(self) -> None:
         if self.rows > self.rows_max or self.bytes > self.bytes_max:
             raise UnavailableError("admission.outbox-full", retry_after_s=30)

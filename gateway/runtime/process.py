@@ -28,7 +28,7 @@ from gateway.runtime.feed import FeedSequencer
 from gateway.runtime.http import create_app
 from gateway.runtime.jobs import JobRunner
 from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.observability import Readiness, health_routes, measure_outbox, metrics_routes
+from gateway.runtime.observability import Readiness, health_routes, metrics_routes
 from gateway.runtime.openings import Vault
 from gateway.runtime.operations import Operations
 from gateway.runtime.operator_routes import operator_routes
@@ -36,11 +36,12 @@ from gateway.runtime.outbox import Outbox, Sender, load_admission
 from gateway.runtime.relay import Relay
 from gateway.runtime.schema import migrate
 from gateway.runtime.settings import RoleSettings, claim_database
+from gateway.runtime.waiting import Gauges, read_waiting
 from gateway.runtime.web.reference import reference_routes
 from gateway.runtime.worker import Worker, run_verbatim
 
 HOUR_S = 3600.0
-MEASURE_S = 5.0
+MEASURE_S = 10.0
 RESTART_S = 1.0
 STOP_AGAIN_S = 0.5
 
@@ -113,7 +114,7 @@ class RoleProcess:
         if self.settings.role != "witness" and not self._operated:
             self._operated = True  # once a role, at its first face
             operations = Operations(self.database, self.outbox, self.clock, self.workers)
-            app.include_router(operator_routes(operations, self.keyring))
+            app.include_router(operator_routes(operations, self._gauges, self.keyring))
         app.include_router(health_routes(self.readiness))
         app.include_router(metrics_routes())
         app.include_router(reference_routes(app))
@@ -194,8 +195,12 @@ class RoleProcess:
 
     async def _measure(self) -> None:
         while True:
-            await measure_outbox(self.database, self.settings.instance, self.clock)
+            await self._gauges.set(await self.database.read(read_waiting), self.clock.now())
             await asyncio.sleep(MEASURE_S)
+
+    @property
+    def _gauges(self) -> Gauges:
+        return Gauges(self.settings.instance, self.outbox.admission, self.workers, self.readiness)
 
     async def close(self) -> None:
         """Stop tasks, then finish queued works and let go of the database."""

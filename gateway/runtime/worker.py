@@ -37,7 +37,7 @@ from gateway.runtime.component import Component, Delivery, Subscription, Take
 from gateway.runtime.database import Database, Transaction, rows
 from gateway.runtime.inbox import Admitted
 from gateway.runtime.keys import TrustHolder
-from gateway.runtime.observability import DELIVERIES, PARKED_GAUGE
+from gateway.runtime.observability import DELIVERIES
 from gateway.runtime.outbox import Outbox
 from gateway.runtime.tables import parked
 
@@ -46,7 +46,6 @@ FETCH_S = 1.0
 RETRY_EVERY_S = 0.2
 HALTS_MAX = 3
 HALTS_WINDOW = timedelta(seconds=60)
-DROPPED = "operator.dropped"
 
 log = structlog.get_logger("worker")
 
@@ -107,7 +106,7 @@ class Worker:
         if admitted is Admitted.APPLY:
             on_refused = self._subscription(fetched.topic).on_refused
             with contextlib.suppress(GatewayError):  # where there is nobody to answer, it raises what it was given
-                await on_refused(tx, self.component.deps, delivery, InvalidInputError(DROPPED))
+                await on_refused(tx, self.component.deps, delivery, InvalidInputError("operator.dropped"))
 
     async def _round(self, consumer: Consumer) -> None:
         if self.stopped:
@@ -271,7 +270,6 @@ class Worker:
             await asyncio.sleep(RETRY_EVERY_S)
             try:
                 due = await self.database.read(self._due)
-                PARKED_GAUGE.labels(self.group).set(len(due))
                 if due and not self.stopped:
                     await self.process(due)
             except Exception as error:  # noqa: BLE001 the database is away: the rows are not

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gateway.protocol.topics import ROLE_OF, TOPICS, Topic
+from gateway.runtime.broker import WITH_REGISTRY_REPLICA
 
 PAGE = Path(__file__).parents[2] / "docs" / "topics.md"
 
@@ -24,8 +25,8 @@ def _cells(topic: Topic) -> list[str]:
     return [
         f"`{topic.name}`",
         topic.key,
-        _component(topic.writer),
-        ", ".join(map(_component, topic.readers)),
+        _writer(topic.writer),
+        ", ".join(map(_reader, topic.readers)),
         ", ".join(f"`{message}`" for message in topic.messages),
         "yes" if topic.crosses else "no",
         "yes" if topic.per_instance else "no",
@@ -34,10 +35,12 @@ def _cells(topic: Topic) -> list[str]:
     ]
 
 
-def _component(name: str) -> str:
-    if name in ("gateway.participants", "gateway.runtime"):
-        return f"`{name}` (every role)"
-    return f"`{name}` ({ROLE_OF[name]})"
+def _writer(name: str) -> str:
+    return f"`{name}` ({ROLE_OF.get(name, 'every role')})"
+
+
+def _reader(name: str) -> str:
+    return f"`{name}` ({', '.join(WITH_REGISTRY_REPLICA) if name == 'gateway.participants' else ROLE_OF[name]})"
 
 
 if __name__ == "__main__":

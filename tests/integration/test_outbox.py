@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 from sqlalchemy import func, select, update
 
 from gateway.protocol.canonical import read_json_object
@@ -14,12 +13,14 @@ from gateway.protocol.errors import UnavailableError
 from gateway.protocol.records import record
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES
 from gateway.runtime import openings
+from gateway.runtime.bus import Fetched
 from gateway.runtime.database import Database, Transaction, rows
+from gateway.runtime.inbox import park
 from gateway.runtime.keys import TrustHolder
-from gateway.runtime.observability import measure_outbox
 from gateway.runtime.openings import Vault
 from gateway.runtime.outbox import Admission, Outbox, Post, Sender, load_admission
 from gateway.runtime.tables import METADATA, audit_rows, case_secrets, outbox, streams
+from gateway.runtime.waiting import read_waiting
 from tests.conftest import MakeDatabase
 from tests.parties import key_of, world
 
@@ -173,28 +174,29 @@ async def test_a_restart_counts_what_was_left_unpublished(database: Database) ->
     assert (counted.rows, counted.bytes) == (2, await database.read(size))
 
 
-def gauge(name: str) -> float | None:
-    return REGISTRY.get_sample_value(f"gateway_outbox_{name}", {"role": "core-measured"})
-
-
-async def test_the_gauges_tell_rows_bytes_and_age_of_what_waits(database: Database) -> None:
+async def test_what_waits_is_counted_by_stage_with_its_age(database: Database) -> None:
     clock = VirtualClock()
     for number in range(3):
         await add(database, an_outbox(), a_post("case_1", number), "")
     clock.advance(timedelta(seconds=90))
 
-    await measure_outbox(database, "core-measured", clock)
+    waiting = {one.stage: one for one in await database.read(read_waiting)}
 
-    sizes = [row.bytes for row in await everything(database, outbox)]
-    assert gauge("unpublished_rows") == 3
-    assert gauge("unpublished_bytes") == sum(sizes)
-    assert gauge("oldest_seconds") == 90
+    assert (waiting["outbox"].count, waiting["outbox"].oldest_s(clock.now())) == (3, 90)
+    assert (waiting["audit"].count, waiting["audit"].oldest_s(clock.now())) == (3, 90)
+    assert (waiting["feed"].count, waiting["feed"].oldest_s(clock.now())) == (0, 0)
 
 
-async def test_an_empty_outbox_measures_zero(database: Database) -> None:
-    await measure_outbox(database, "core-measured", VirtualClock())
+async def test_a_key_whose_messages_wait_counts_once_by_why(database: Database) -> None:
+    async def work(tx: Transaction) -> None:
+        for offset, (why, key) in enumerate([("halt", "a"), ("gap", "a"), ("gap", "a"), ("gap", "b")]):
+            fetched = Fetched("hospital.requests.v1", 0, offset, key, b"{}")
+            await park(tx, "core.claims", fetched, None, why=why, code="x", now=VirtualClock().now())
 
-    assert [gauge(name) for name in ("unpublished_rows", "unpublished_bytes", "oldest_seconds")] == [0, 0, 0]
+    await database.write(work)
+
+    waiting = {one.stage: one.count for one in await database.read(read_waiting)}
+    assert {"parked-halt": 1, "parked-gap": 2, "parked-held": 0, "parked-retry": 0}.items() <= waiting.items()
 
 
 async def test_a_stamp_lives_thirty_days(database: Database) -> None:

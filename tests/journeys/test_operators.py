@@ -20,6 +20,7 @@ from tests.walk import House, house, until
 from tests.walk_parties import Insurer, hand_in
 
 PAYER = "ins-lantau"
+ROOT = Path(__file__).parents[2]
 
 OPERATOR = "op-gateway-1"
 SECOND = "op-gateway-2"
@@ -155,7 +156,7 @@ async def test_money_waits_for_a_second_person(tmp_path: Path) -> None:
 
         await found.until_draft(PAYER)
         assert (await _ask(found, "requests"))["requests"] == []
-        with pytest.raises(ApiProblem, match=r"request\.over"):
+        with pytest.raises(ApiProblem, match=r"operator\.request-over"):
             await _confirm(found, asked["request_id"], key="yes-2")
         steps = [
             (entry["clr"]["step"], entry["clr"]["client_id"]) for entry in await found.log(typ="core.operator_acted")
@@ -206,7 +207,7 @@ async def test_settlement_messages_are_sent_again_by_two_persons(tmp_path: Path)
         ("parked/drop", {"ids": [4711], "reason": "test", "ticket": "OPS-1"}, "parked.unknown"),
         ("parked/drop", {"ids": [4711], "reason": "bored", "ticket": "OPS-1"}, "message.invalid"),
         ("parked/drop", {"ids": [4711], "reason": "test", "ticket": "Chan Tai Man"}, "message.invalid"),
-        ("requests/opr_none/confirm", {}, "request.unknown"),
+        ("requests/opr_none/confirm", {}, "operator.request-unknown"),
         ("outbox/republish", {"topic": "no.such.topic", "since": LONG_AGO}, "topic.unknown"),
         ("outbox/republish", {"topic": HOSPITAL_REQUESTS, "since": "yesterday"}, "message.invalid"),
         ("outbox/republish", {"topic": HOSPITAL_REQUESTS, "since": LONG_AGO, "why": "x"}, "message.invalid"),
@@ -224,3 +225,18 @@ async def test_a_hospital_is_no_operator(tmp_path: Path) -> None:
             await found.session("hosp-nanshan-his", "sz").get("/v1/operations/parked")
 
         assert refused.value.status == 403
+
+
+async def test_the_doctor_finds_what_waits_and_names_the_page(tmp_path: Path) -> None:
+    async with house(tmp_path / "data") as found:
+        assert (await _ask(found, "doctor"))["findings"] == []
+        with _broken(found, "core.settlement", SETTLEMENT_REQUESTS, "obligation"):
+            claimed, insurer = await hand_in(found), Insurer(found)
+            await insurer.decide(await insurer.review(claimed))
+            await _halted(found, SETTLEMENT_REQUESTS)
+
+        report = await _ask(found, "doctor")
+
+        assert {one["alarm"] for one in report["findings"]} == {"not-ready", "consumer-stopped", "message-halted"}
+        assert all((ROOT / one["page"]).is_file() for one in report["findings"])
+        assert report["checks"]["worker settlement"] == "halted"
