@@ -27,7 +27,7 @@ from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import TOPICS, VALUE_BYTES_MAX
 from gateway.runtime.bus import BusRecord, Fetched, Offsets, partition_of
 from gateway.runtime.observability import BUS_UNKNOWN_SENDS
-from gateway.runtime.supervised import KafkaLimits, State, Supervised
+from gateway.runtime.supervised import KafkaLimits, Supervised, within
 
 log = structlog.get_logger("kafka")
 
@@ -234,15 +234,12 @@ class KafkaConsumer:
             await asyncio.sleep(min(timeout_s, 1.0))
             return []
         self._asking_since = self._asking_since or time.monotonic()
+        asked = client.getmany(timeout_ms=int(timeout_s * 1000), max_records=records_max)
         try:  # K8: getmany outstays its own time-out while the group rejoins
-            async with asyncio.timeout(timeout_s + self._limits.rebalance):
-                found = await client.getmany(timeout_ms=int(timeout_s * 1000), max_records=records_max)
-        except TimeoutError:
-            self.supervised.become(State.DEGRADED)
-            return []
+            found: Mapping[TopicPartition, Sequence[Any]] = await within(timeout_s + self._limits.rebalance, asked)
         except ConsumerStoppedError:  # thrown away meanwhile, by a probe or a commit
             return []
-        except (KafkaError, OSError) as error:
+        except FAILURES as error:  # also when it outstays: left behind, it might still take records and lose them
             await self.supervised.throw_away(client, error)
             return []
         if found:
@@ -263,9 +260,8 @@ class KafkaConsumer:
             return
         wanted = {TopicPartition(self._prefix + topic, number): next_ for (topic, number), next_ in offsets.items()}
         try:
-            async with asyncio.timeout(self._limits.send):
-                if ours := {place: wanted[place] for place in wanted.keys() & client.assignment()}:
-                    await client.commit(ours)
+            if ours := {place: wanted[place] for place in wanted.keys() & client.assignment()}:
+                await within(self._limits.send, client.commit(ours))
         except (CommitFailedError, IllegalStateError, RebalanceInProgressError) as error:
             # K9: a second try fails as well until the member has rejoined
             log.info("kafka.commit-lost", consumer=self.group, error=type(error).__name__)
@@ -281,13 +277,9 @@ class KafkaConsumer:
             for number in range(TOPICS[topic].partitions)
         ]
         try:
-            async with asyncio.timeout(self._limits.probe):
-                ends: Mapping[TopicPartition, int] = await client.end_offsets(places)
-                begins: Mapping[TopicPartition, int] = await client.beginning_offsets(places)
-                committed = {place: await client.committed(place) for place in places}
+            return await within(self._limits.probe, _lag(client, places))
         except FAILURES:
             raise UnavailableError("bus.unavailable", retry_after_s=5) from None
-        return sum(ends[place] - (committed[place] or begins[place]) for place in places)
 
     async def probe(self) -> None:
         """Ask the brokers where this member stands; one that is behind and is brought nothing is thrown away."""
@@ -308,6 +300,13 @@ class KafkaConsumer:
     async def close(self) -> None:
         self._bus.forget(self)
         await self.supervised.close()
+
+
+async def _lag(client: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> int:
+    ends: Mapping[TopicPartition, int] = await client.end_offsets(places)
+    begins: Mapping[TopicPartition, int] = await client.beginning_offsets(places)
+    committed: Sequence[int | None] = await asyncio.gather(*map(client.committed, places))
+    return sum(ends[place] - (next_ or begins[place]) for place, next_ in zip(places, committed, strict=True))
 
 
 async def _is_behind(client: AIOKafkaConsumer) -> bool:

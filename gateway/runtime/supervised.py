@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
@@ -29,6 +29,7 @@ class Startable(Protocol):
     async def stop(self) -> None: ...
 
 
+T = TypeVar("T")
 C = TypeVar("C", bound=Startable)
 
 
@@ -58,6 +59,28 @@ class KafkaLimits:
     unready_after: float = 10.0
     rebuild_after: float = 60.0
     back_off: tuple[float, float] = (1.0, 30.0)
+
+
+async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
+    """Await a client's call for at most `limit_s`, then leave it behind cancelled; `TimeoutError`.
+
+    aiokafka swallows a cancellation here and there (`stop` does while it waits for its own tasks), so whoever waits
+    for the cancelled call, as `asyncio.timeout` does, may wait for ever.
+    """
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_retrieved)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=limit_s)
+    finally:
+        task.cancel()
+    if not done:
+        raise TimeoutError
+    return task.result()
+
+
+def _retrieved(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 class Supervised(Generic[C]):
@@ -106,8 +129,7 @@ class Supervised(Generic[C]):
                 raise UnavailableError("bus.unavailable", retry_after_s=5)
             fresh = self._build()
             try:  # K5: a client whose start failed hangs its callers; it is never used
-                async with asyncio.timeout(self._limits.start):
-                    await fresh.start()
+                await within(self._limits.start, fresh.start())
             except self._failures_known as error:
                 await self._stop(fresh)
                 self._failed(error)
@@ -127,11 +149,10 @@ class Supervised(Generic[C]):
         self._failed(error)
         await self._stop(client)
 
-    async def probe(self, client: C, ask: Callable[[], Awaitable[Any]]) -> None:
+    async def probe(self, client: C, ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Ask one thing under a deadline; note success, or silence, or that it lasted too long."""
         try:
-            async with asyncio.timeout(self._limits.probe):
-                await ask()
+            await within(self._limits.probe, ask())
         except self._failures_known as error:
             self.become(State.DEGRADED)
             if self.silent_s() > self._limits.rebuild_after:
@@ -152,8 +173,7 @@ class Supervised(Generic[C]):
     async def _stop(self, client: C) -> None:
         # K2, K22: stop() may wait for ever on a broker that is gone, and cancelled it leaves its tasks behind
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(self._limits.stop):
-                await client.stop()
+            await within(self._limits.stop, client.stop())
         with contextlib.suppress(Exception):
             self._sever(client)
 
