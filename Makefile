@@ -4,11 +4,11 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo run test check lint types imports bench lock clean
+.PHONY: help demo run test rehearsal check lint types imports bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 $(VENV)/demo.stamp: requirements.lock pyproject.toml
 	@echo "building $(VENV) from requirements.lock (hashes required) …"
@@ -32,6 +32,9 @@ run: $(VENV)/demo.stamp ## serve what the demo left (PORT=8080)
 
 test: $(VENV)/test.stamp ## all tests; what this machine lacks skips aloud
 	@$(BIN)/python -m pytest
+
+rehearsal: $(VENV)/test.stamp ## play compose.yaml without containers, on a real Kafka and PostgreSQL
+	@$(BIN)/python -m pytest tests/acceptance/test_rehearsal.py tests/architecture/test_compose.py
 
 check: lint types imports test ## lint, types, import contracts, tests
 

@@ -9,12 +9,15 @@ import gc
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import click
 
+    from gateway.sandbox.layout import Layout
+
 DEFAULT_PORT = 8080
+PROBE_S_MAX = 4.0
 OPERATED = ("sz", "core", "hk", "insurer", "audit")
 """Roles with an operators' API; a witness has none."""
 
@@ -85,20 +88,41 @@ def _cli() -> Any:
             raise click.ClickException(str(error)) from None
         click.echo(f"migrated: {', '.join(names)}", err=True)
 
-    @gateway.command("demo")
-    @click.option("--data", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
-    @click.option("--port", type=int, default=0, help="Port to serve on; 0 takes a free one.")
-    def demo(data: Path, port: int) -> None:
-        """Make a sandbox, serve it, and walk a claim from the hospital's bill to the proven log."""
-        from gateway.sandbox.demo import run_demo
-
-        sys.exit(run_demo(data, port))
-
+    _add_demo(gateway)
     _add_sandbox(gateway)
     _add_topics(gateway)
     _add_operations(gateway)
     _add_doctor(gateway)
     return gateway
+
+
+def _add_demo(gateway: "click.Group") -> None:
+    import click
+
+    @gateway.command("demo")
+    @click.option("--data", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
+    @click.option("--port", type=int, default=0, help="Port to serve on; 0 takes a free one.")
+    @click.option("--served", is_flag=True, help="Walk through the services of this trial, which already run.")
+    def demo(data: Path, port: int, *, served: bool) -> None:
+        """Make a sandbox, serve it, and walk a claim from the hospital's bill to the proven log."""
+        from gateway.sandbox.demo import run_demo, run_served_demo
+
+        sys.exit(run_served_demo(data) if served else run_demo(data, port))
+
+    @gateway.command("probe")
+    @click.argument("url")
+    def probe(url: str) -> None:
+        """Ask one address of a role, e.g. its /readyz, and exit 0 if it says 200; for health checks."""
+        from urllib.error import URLError
+        from urllib.request import urlopen
+
+        if not url.startswith("http://"):
+            raise click.UsageError("an address begins with http://")
+        try:
+            with urlopen(url, timeout=PROBE_S_MAX) as answer:  # noqa: S310 http only, checked above
+                click.echo(answer.read().decode())
+        except (URLError, OSError) as error:
+            raise click.ClickException(str(error)) from None
 
 
 def _add_sandbox(gateway: "click.Group") -> None:
@@ -119,19 +143,27 @@ def _add_sandbox(gateway: "click.Group") -> None:
     @click.option("--database", default="", help="Database URL with {role} in it; without it SQLite files.")
     def sandbox_init(data: Path, port: int, hosts: tuple[str, ...], **services: str) -> None:
         """Write keys, trust, registry release 1, profiles and sample bills into a new folder."""
-        from gateway.protocol.clock import SystemClock
-        from gateway.sandbox.folders import init
         from gateway.sandbox.layout import PREFIXES, Layout
 
         addresses = dict(host.partition("=")[::2] for host in hosts)
         if not addresses.keys() <= PREFIXES.keys() or not all(addresses.values()):
             raise click.UsageError(f"--host-of takes ROLE=URL; roles are {', '.join(PREFIXES)}")
-        layout = Layout(f"http://127.0.0.1:{port}", addresses, **services)
-        try:
-            init(data, layout=layout, clock=SystemClock())
-        except FileExistsError:
-            raise click.ClickException(f"{data} already holds a sandbox") from None
-        click.echo(f"sandbox written to {data}: profiles in {data}/profiles, bills in {data}/bills", err=True)
+        kafka, ca_file, database = (services[name] for name in ("kafka", "kafka_ca_file", "database"))
+        _write_sandbox(data, Layout(f"http://127.0.0.1:{port}", addresses, kafka, ca_file, database))
+
+    @sandbox.command("services")
+    @click.option("--data", type=click.Path(path_type=Path), required=True)
+    @click.option("--kafka", required=True, metavar="HOST:PORT", help="Where roles reach the broker.")
+    @click.option("--database", required=True, help="Database URL with {role} and {password} in it.")
+    @click.option("--inside", type=click.Choice(["names", "loopback"]), default="names", show_default=True)
+    def sandbox_services(data: Path, kafka: str, database: str, inside: Literal["names", "loopback"]) -> None:
+        """Write a trial for services, as compose.yaml mounts it: also certificates, passwords and init files."""
+        from gateway.protocol.clock import SystemClock
+        from gateway.sandbox.services import services_layout, write_services
+
+        layout = services_layout(inside, kafka, database)
+        _write_sandbox(data, layout)
+        write_services(data, layout, SystemClock())
 
     @sandbox.command("bank")
     @click.option("--data", type=click.Path(path_type=Path), required=True)
@@ -143,11 +175,26 @@ def _add_sandbox(gateway: "click.Group") -> None:
         from fastapi import FastAPI
 
         from gateway.protocol.clock import SystemClock
+        from gateway.runtime.observability import Readiness, health_routes
         from gateway.sandbox.bank import create_bank
 
         app = FastAPI(openapi_url=None)
+        app.include_router(health_routes(Readiness()))
         app.mount("/bank", create_bank(data / "bank", SystemClock()))
         uvicorn.run(app, host=host, port=port, log_config=None, access_log=False)
+
+
+def _write_sandbox(data: Path, layout: "Layout") -> None:
+    import click
+
+    from gateway.protocol.clock import SystemClock
+    from gateway.sandbox.folders import init
+
+    try:
+        init(data, layout=layout, clock=SystemClock())
+    except FileExistsError:
+        raise click.ClickException(f"{data} already holds a sandbox") from None
+    click.echo(f"sandbox written to {data}: profiles in {data}/profiles, bills in {data}/bills", err=True)
 
 
 def _add_topics(gateway: "click.Group") -> None:

@@ -344,7 +344,8 @@ async def _open(found: Sequence[RoleSettings], clock: Clock, extra_apps: Mapping
         processes.append(process)
         for prefix, (title, components) in (await ROLES[settings.role](process, outside)).items():
             url = _host(settings.base_url) + prefix
-            app.mount(prefix, process.app(title, components, url))
+            inner_url = _host(settings.inner_url) + prefix if settings.inner_url else ""
+            app.mount(prefix, process.app(title, components, url, inner_url))
     for prefix, extra_app in extra_apps.items():
         app.mount(prefix, extra_app)
     return Gateway(app, bus, processes)

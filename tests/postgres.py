@@ -10,6 +10,7 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -117,6 +118,12 @@ class PostgresServer:
 
         with ThreadPoolExecutor(1) as lone:
             lone.submit(asyncio.run, run()).result()
+
+    def ask_passwords(self) -> None:
+        """From now on, whoever connects over TCP needs a password; this fixture's own user has none and stays out."""
+        rules = self.folder / "data" / "pg_hba.conf"
+        rules.write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+        os.kill(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGHUP)
 
     def stop(self) -> None:
         """End this server and remove its folder."""

@@ -120,7 +120,7 @@ def _layout(house: RoleProcesses) -> Layout:
         house.broker.servers,
         house.broker.ca_file,
         "one a role",
-        {role: server.url(name) for role, name in databases.items()},
+        urls={role: server.url(name) for role, name in databases.items()},
     )
 
 

@@ -73,6 +73,8 @@ class Issuer:
     database: Database
     trust: TrustHolder
     clock: Clock
+    inner_url: str = ""
+    """The same address as other roles see it; an assertion may name either."""
     _seen: "OrderedDict[bytes, tuple[Caller, datetime]]" = field(default_factory=OrderedDict)
 
     async def issue(self, form: Mapping[str, str]) -> dict[str, Any]:
@@ -155,11 +157,14 @@ class Issuer:
         fits = (
             holder.party.code == party.code
             and claims.get("iss") == client.client_id
-            and (self.url in audiences or f"{self.url}/oauth/token" in audiences)
+            and any(url in audiences or f"{url}/oauth/token" in audiences for url in self._urls())
         )
         if not fits or not -SKEW_S < expires - now.timestamp() <= ASSERTION_LIFE_S_MAX + SKEW_S:
             raise UnauthenticatedError("auth.assertion")
         return _Assertion(party, client, jti, datetime.fromtimestamp(expires + SKEW_S, UTC))
+
+    def _urls(self) -> tuple[str, ...]:
+        return (self.url, self.inner_url) if self.inner_url else (self.url,)
 
     async def _use_once(self, assertion: "_Assertion") -> None:
         now = rfc3339(self.clock.now())

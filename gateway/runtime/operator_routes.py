@@ -32,11 +32,11 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
         consumers = [
             {
                 "consumer": worker.group,
-                "topics": [subscription.topic for subscription in worker.component.subscriptions],
+                "topics": worker.topics,
                 "lag": await read_lag(worker),
                 "stopped": worker.stopped,
             }
-            for worker in operations.workers
+            for worker in gauges.readings
         ]
         waiting = await operations.database.read(read_waiting)
         stages = [{"stage": one.stage, "count": one.count, "since": one.since} for one in waiting]

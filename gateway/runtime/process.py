@@ -36,9 +36,10 @@ from gateway.runtime.outbox import Outbox, Sender, load_admission
 from gateway.runtime.relay import Relay
 from gateway.runtime.schema import migrate
 from gateway.runtime.settings import RoleSettings, claim_database
-from gateway.runtime.waiting import Gauges, read_waiting
+from gateway.runtime.verbatim import VerbatimReader
+from gateway.runtime.waiting import Gauges, Reading, read_waiting
 from gateway.runtime.web.reference import reference_routes
-from gateway.runtime.worker import Worker, run_verbatim
+from gateway.runtime.worker import Worker
 
 HOUR_S = 3600.0
 MEASURE_S = 10.0
@@ -62,6 +63,8 @@ class RoleProcess:
     feed: FeedSequencer
     components: list[Component] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    """Every consumer group of this role: the workers, and the readers of verbatim topics."""
     readiness: Readiness = field(default_factory=Readiness)
     _operated: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
@@ -95,7 +98,7 @@ class RoleProcess:
         if component.ready is not None:
             self.readiness.add(component.name, component.ready)
 
-    def app(self, title: str, components: Sequence[Component], url: str) -> FastAPI:
+    def app(self, title: str, components: Sequence[Component], url: str, inner_url: str = "") -> FastAPI:
         """Make the HTTP app of some of the role's components, with tokens, health and reference pages."""
         app = create_app(title, clock=self.clock)
         issuer = Issuer(
@@ -105,6 +108,7 @@ class RoleProcess:
             self.database,
             self.trust,
             self.clock,
+            inner_url,
         )
         app.state.issuer = issuer
         app.include_router(token_routes(issuer))
@@ -161,12 +165,15 @@ class RoleProcess:
                 self.clock,
             )
             self.workers.append(worker)
+            self.readings.append(worker)
             self.readiness.add(f"worker {component.name}", worker.why_stopped)
             self._run(worker.run, f"worker {component.name}")
         for task in component.tasks:
             self._run(task, component.name)
         if component.verbatim:
-            self._run(partial(run_verbatim, component, self.settings.instance, self.bus), component.name)
+            reader = VerbatimReader(component, self.settings.instance, self.bus)
+            self.readings.append(reader)
+            self._run(reader.run, component.name)
 
     def _run(self, run: Callable[[], Awaitable[None]], name: str) -> None:
         async def task() -> None:
@@ -200,7 +207,7 @@ class RoleProcess:
 
     @property
     def _gauges(self) -> Gauges:
-        return Gauges(self.settings.instance, self.outbox.admission, self.workers, self.readiness)
+        return Gauges(self.settings.instance, self.outbox.admission, self.readings, self.readiness)
 
     async def close(self) -> None:
         """Stop tasks, then finish queued works and let go of the database."""

@@ -64,6 +64,8 @@ class RoleSettings(BaseSettings):
     registry_folder: Path = Path("registry")
     base_url: str = Field(default="http://127.0.0.1:8000", pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")
     """How others reach this role, with its prefix and without a trailing slash: `https://hub.example/hk`."""
+    inner_url: str = Field(default="", pattern=r"^(https?://[^/?#]+(/[^?#]*[^/?#])?)?$")
+    """How other roles reach this one, where that is not `base_url`; a login may name either."""
     outbox_rows_max: int = Field(default=100_000, ge=1)
     outbox_bytes_max: int = Field(default=1 << 30, ge=1)
     bill_bytes_max: int = Field(default=8 << 20, ge=1024)

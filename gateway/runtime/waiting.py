@@ -8,11 +8,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy import Column, ColumnElement, func, select
 
 from gateway.protocol.clock import parse_rfc3339
 from gateway.protocol.errors import UnavailableError
+from gateway.runtime.bus import Consumer
 from gateway.runtime.database import Transaction, one, rows
 from gateway.runtime.observability import (
     CONSUMER_LAG,
@@ -26,7 +28,6 @@ from gateway.runtime.observability import (
 )
 from gateway.runtime.outbox import Admission
 from gateway.runtime.tables import audit_rows, feed, outbox, parked
-from gateway.runtime.worker import Worker
 
 PARKED_WHYS = ("gap", "retry", "held", "halt")
 LAG_S_MAX = 5.0
@@ -68,7 +69,20 @@ async def _read_parked(tx: Transaction) -> list[Waiting]:
     return [found.get(why, Waiting(f"parked-{why}", 0, None)) for why in PARKED_WHYS]
 
 
-async def read_lag(worker: Worker) -> int | None:
+class Reading(Protocol):
+    """A consumer group of this role: a worker, or a reader of verbatim topics."""
+
+    consumer: Consumer | None
+    stopped: str | None
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def topics(self) -> list[str]: ...
+
+
+async def read_lag(worker: Reading) -> int | None:
     """Count what a consumer has before it, or None while the bus does not answer."""
     if worker.consumer is None:
         return None
@@ -80,11 +94,11 @@ async def read_lag(worker: Worker) -> int | None:
 
 @dataclass(frozen=True)
 class Gauges:
-    """Sets a role's gauges. `workers` is the role's own list, which grows while it starts."""
+    """Sets a role's gauges. `readings` is the role's own list, which grows while it starts."""
 
     role: str
     admission: Admission
-    workers: Sequence[Worker]
+    readings: Sequence[Reading]
     readiness: Readiness
 
     async def set(self, waiting: Sequence[Waiting], now: datetime) -> None:
@@ -93,7 +107,7 @@ class Gauges:
             WAITING_OLDEST.labels(self.role, stage.stage).set(stage.oldest_s(now))
         OUTBOX_BYTES.labels(self.role).set(self.admission.bytes)
         OUTBOX_FILL.labels(self.role).set(self.admission.fill_percent())
-        for worker in self.workers:
+        for worker in self.readings:
             CONSUMER_STOPPED.labels(self.role, worker.group).set(worker.stopped is not None)
             lag = await read_lag(worker)
             CONSUMER_LAG.labels(self.role, worker.group).set(float("nan") if lag is None else lag)

@@ -8,7 +8,7 @@ The worker stops by itself at 3 halts in 60 s, on settlement topics at the first
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,7 +33,7 @@ from gateway.protocol.topics import MONEY_TOPICS, ROLE_OF, TOPICS
 from gateway.protocol.verification import verify_exchange
 from gateway.runtime import failpoints, inbox
 from gateway.runtime.bus import Bus, Consumer, Fetched
-from gateway.runtime.component import Component, Delivery, Subscription, Take
+from gateway.runtime.component import Component, Delivery, Subscription
 from gateway.runtime.database import Database, Transaction, rows
 from gateway.runtime.inbox import Admitted
 from gateway.runtime.keys import TrustHolder
@@ -70,10 +70,13 @@ class Worker:
     def group(self) -> str:
         return f"{self.role}.{self.component.name}"
 
+    @property
+    def topics(self) -> list[str]:
+        return [subscription.topic for subscription in self.component.subscriptions]
+
     async def run(self) -> None:
         """Run until cancelled. A failing database or bus is waited out; only halts stop the worker."""
-        topics = [subscription.topic for subscription in self.component.subscriptions]
-        self.consumer = await self.bus.subscribe(self.group, topics)
+        self.consumer = await self.bus.subscribe(self.group, self.topics)
         retries = asyncio.create_task(self._retry_parked())
         try:
             while True:
@@ -283,27 +286,3 @@ class Worker:
 
     def _subscription(self, topic: str) -> Subscription:
         return next(found for found in self.component.subscriptions if found.topic == topic)
-
-
-async def run_verbatim(component: Component, role: str, bus: Bus) -> None:
-    """Read topics of signed bytes (releases, log entries) in batches; offsets follow once `take` has returned."""
-    take = {verbatim.topic: verbatim.take for verbatim in component.verbatim}
-    consumer = await bus.subscribe(f"{role}.{component.name}.verbatim", list(take))
-    try:
-        while True:
-            await _take_round(component, consumer, take)
-    finally:
-        await consumer.close()
-
-
-async def _take_round(component: Component, consumer: Consumer, take: Mapping[str, Take]) -> None:
-    fetched = await consumer.fetch(RECORDS_MAX * 5, FETCH_S)
-    while fetched:
-        try:
-            for topic in {one.topic for one in fetched}:
-                await take[topic](component.deps, [one for one in fetched if one.topic == topic])
-            await consumer.commit({(one.topic, one.partition): one.offset + 1 for one in fetched})
-            break
-        except Exception as error:  # noqa: BLE001 a failing store is waited out; the records stay on the bus
-            log.warning("worker.verbatim-waiting", component=component.name, error=type(error).__name__)
-            await asyncio.sleep(FETCH_S)

@@ -6,6 +6,7 @@ roles/<role>/         settings.toml, keys/ (mode 600); the role's database appea
 calendars/            a labelled synthetic calendar on which every day is open
 bank/                 the simulated bank's profile; its journal appears beside it
 profiles/             one file per program or person, mode 600, so that any outside program can act as it
+kafka/, postgres/     of services only: what the broker and the database server start with
 offline/              root and registry key: in real life they never lie on a server
 """
 
@@ -91,6 +92,8 @@ def _write_role(sandbox: Sandbox, role: str, extra: Mapping[str, str]) -> None:
         "trust_file": "../../trust.json",
         "base_url": sandbox.layout.url_of(role),
     }
+    if sandbox.layout.inner:
+        settings["inner_url"] = sandbox.layout.inner_url_of(role)
     if kind != "witness":
         settings |= _bus(sandbox.layout, role, folder)
     if sandbox.layout.database:
@@ -146,7 +149,7 @@ def _extra(sandbox: Sandbox, role: str, year: int, log_vkey: str) -> dict[str, s
     if role == "core":
         return {"calendar": "../../calendars/sandbox.csv", "bank_profile": "bank-profile.json"}
     if role == "insurer":
-        return {"party": DESK_INSURER, "client_id": "ins-harbour-desk", "hk_url": sandbox.layout.url_of("hk")}
+        return {"party": DESK_INSURER, "client_id": "ins-harbour-desk", "hk_url": sandbox.layout.inner_url_of("hk")}
     if role == "audit":
         return {"log_domain": LOG_DOMAIN, "inception": f"{year}-01-01", "policy": "../../log-policy.txt"}
     return {"log_vkeys": log_vkey} if "witness" in role else {}
@@ -159,7 +162,7 @@ def _write_log_trust(sandbox: Sandbox, log_vkey: str) -> None:
         for name in ("witness-sz", "witness-hk")
     }
     lines = [f"log {log_vkey}"]
-    lines += [f"witness {name} {vkey} {sandbox.layout.url_of(name)}" for name, vkey in witnesses.items()]
+    lines += [f"witness {name} {vkey} {sandbox.layout.inner_url_of(name)}" for name, vkey in witnesses.items()]
     lines += ["group both all witness-sz witness-hk", "quorum both"]
     policy = "\n".join(lines)
     write(sandbox.folder / "log-policy.txt", policy)
@@ -202,7 +205,7 @@ def _write_bank(sandbox: Sandbox) -> None:
         "bank": "bank-sandbox",
         "channel": "iso20022_http",
         "rail": "sandbox",
-        "base_url": sandbox.layout.url_of("bank"),
+        "base_url": sandbox.layout.inner_url_of("bank"),
         "token": token,
         "charge_bearer": "DEBT",
         "rmb_purpose_field": "unset",

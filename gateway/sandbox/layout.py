@@ -31,7 +31,11 @@ class Layout:
     kafka_ca_file: str = ""
     """A CA's PEM file: every role gets a SCRAM user and a random password, and speaks TLS."""
     database: str = ""
-    """A database URL with `{role}` in it; without it every role has an SQLite file."""
+    """A database URL with `{role}`, and `{password}`, in it; without it every role has an SQLite file."""
+    inner: Mapping[str, str] = field(default_factory=dict)
+    """How roles reach each other where that is not how people reach them."""
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Each role's password at its database."""
 
     def host_of(self, face: str) -> str:
         return self.hosts.get(SERVED_BY.get(face, face), self.base_url)
@@ -39,9 +43,14 @@ class Layout:
     def url_of(self, face: str) -> str:
         return self.host_of(face) + PREFIXES[face]
 
+    def inner_url_of(self, face: str) -> str:
+        """Give a face's address for other roles."""
+        return self.inner.get(SERVED_BY.get(face, face), self.host_of(face)) + PREFIXES[face]
+
     def profile_roles(self) -> dict[str, str]:
         """Give what profiles say of the faces: paths below one address, or each its own."""
         return {face: self.url_of(face) for face in PREFIXES} if self.hosts else dict(PREFIXES)
 
     def database_of(self, role: str) -> str:
-        return self.database.replace("{role}", role.replace("-", "_"))
+        named = self.database.replace("{role}", role.replace("-", "_"))
+        return named.replace("{password}", self.passwords.get(role, ""))

@@ -117,6 +117,16 @@ async def test_the_roles_own_url_and_a_list_serve_as_audience(role: Role) -> Non
         assert (await role.ask(role.assertion(aud=audience))).status_code == 200
 
 
+async def test_the_address_that_other_roles_use_serves_as_audience_and_no_third_one_does(role: Role) -> None:
+    inner = "http://hk:8103/hk"
+    assert (await role.ask(role.assertion(aud=inner))).status_code == 401
+
+    role.issuer.inner_url = inner
+
+    assert (await role.ask(role.assertion(aud=f"{inner}/oauth/token"))).status_code == 200
+    assert (await role.ask(role.assertion(aud="http://hk:8104/hk"))).status_code == 401
+
+
 async def test_a_library_that_says_eddsa_or_leaves_kid_and_typ_out_is_understood(role: Role) -> None:
     secret = Ed25519PrivateKey.from_private_bytes(parse_b64url(str(client_key().jwk.as_dict(private=True)["d"])))
     for header in ({"alg": "EdDSA"}, {"typ": "jwt", "alg": "Ed25519"}, {"alg": "EdDSA", "kid": client_key().kid}):

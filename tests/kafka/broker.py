@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from tests.kafka.certificates import write_certificates
+from gateway.protocol.clock import SystemClock
+from gateway.sandbox.certificates import issue_broker
+from gateway.sandbox.services import SERVER_PROPERTIES
 from tests.services import missing
 
 HERE = Path(__file__).parent
@@ -28,7 +30,7 @@ CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 KEEPER = 'pid=$1; shift; "$@" & broker=$!; echo $broker > "$pid"; read _; kill -KILL $broker 2>/dev/null; wait $broker'
 """A shell that ends the broker once its standard input closes: also when the test run is killed."""
 
-COMMON = """
+PLAIN = """
 process.roles=broker,controller
 node.id=1
 log.dirs={folder}/data
@@ -47,35 +49,11 @@ log.cleaner.dedupe.buffer.size=2097152
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 controller.listener.names=CONTROLLER
-"""
-
-PLAIN = """
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
 inter.broker.listener.name=CLIENT
 listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
-"""
-
-SECURE = """
-controller.quorum.bootstrap.servers=localhost:{controller}
-listeners=CLIENT://127.0.0.1:{port},INTERNAL://127.0.0.1:{internal},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=CLIENT://localhost:{port},INTERNAL://localhost:{internal},CONTROLLER://localhost:{controller}
-inter.broker.listener.name=INTERNAL
-listener.security.protocol.map=CLIENT:SASL_SSL,INTERNAL:SSL,CONTROLLER:SSL
-ssl.enabled.protocols=TLSv1.3
-ssl.keystore.type=PEM
-ssl.keystore.location={folder}/tls/broker.pem
-ssl.truststore.type=PEM
-ssl.truststore.location={folder}/tls/ca.pem
-ssl.client.auth=required
-listener.name.client.ssl.client.auth=none
-sasl.enabled.mechanisms=SCRAM-SHA-512
-listener.name.client.sasl.enabled.mechanisms=SCRAM-SHA-512
-listener.name.client.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-allow.everyone.if.no.acl.found=false
-super.users=User:CN=localhost;User:admin
 """
 
 
@@ -113,6 +91,8 @@ class Broker:
     secured: bool = False
     ports: list[int] = field(default_factory=lambda: free_ports(3))
     admin_password: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    properties: str = ""
+    """What to start with, where it is not this fixture's own: a trial's `server.properties`, with local places."""
     _keeper: "subprocess.Popen[bytes] | None" = None
     _pid: int = 0
 
@@ -153,12 +133,32 @@ class Broker:
 
     def _write_settings(self) -> Path:
         settings = self.folder / "server.properties"
-        if self.secured and not (self.folder / "tls").is_dir():
-            write_certificates(self.folder / "tls")
-        port, controller, internal = self.ports
-        text = (SECURE if self.secured else PLAIN) + COMMON
-        settings.write_text(text.format(folder=self.folder, port=port, controller=controller, internal=internal))
+        settings.write_text(self.properties or (self._secured() if self.secured else self._plain()))
         return settings
+
+    def _plain(self) -> str:
+        port, controller, _ = self.ports
+        return PLAIN.format(folder=self.folder, port=port, controller=controller)
+
+    def _secured(self) -> str:
+        """Write what a trial's broker starts with, under this machine's places."""
+        port, controller, internal = self.ports
+        tls = self.folder / "tls"
+        if not tls.is_dir():
+            tls.mkdir(mode=0o700)
+            for name, pem in zip(("ca.pem", "broker.pem"), issue_broker("localhost", SystemClock()), strict=True):
+                (tls / name).touch(mode=0o600)
+                (tls / name).write_bytes(pem)
+        return SERVER_PROPERTIES.format(
+            data=self.folder / "data",
+            keystore=tls / "broker.pem",
+            truststore=tls / "ca.pem",
+            bind="127.0.0.1",
+            host="localhost",
+            port=port,
+            controller=controller,
+            internal=internal,
+        )
 
     def _format(self, settings: Path) -> None:
         tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c", str(settings)]
