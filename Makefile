@@ -4,7 +4,7 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo run test rehearsal check lint types imports bench lock clean
+.PHONY: help demo run test rehearsal outage check lint types imports bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -35,6 +35,9 @@ test: $(VENV)/test.stamp ## all tests; what this machine lacks skips aloud
 
 rehearsal: $(VENV)/test.stamp ## play compose.yaml without containers, on a real Kafka and PostgreSQL
 	@$(BIN)/python -m pytest tests/acceptance/test_rehearsal.py tests/architecture/test_compose.py
+
+outage: $(VENV)/test.stamp ## the broker away for five minutes, at the usual limits
+	@OUTAGE_S=300 $(BIN)/python -m pytest tests/journeys/test_outages.py -k broker_is_away
 
 check: lint types imports test ## lint, types, import contracts, tests
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8080
 PROBE_S_MAX = 4.0
+REQUESTS_END_S = 10
+"""How long requests may go on after SIGTERM; the rest of 25 s is for workers, groups and the database."""
 OPERATED = ("sz", "core", "hk", "insurer", "audit")
 """Roles with an operators' API; a witness has none."""
 
@@ -342,7 +344,15 @@ async def _serve(role: str, data: Path | None, role_folder: Path | None, host: s
         gateway = await roles.open_all(folder, clock, extra_apps=_sandbox_apps(folder, host, port, clock))
     else:
         gateway = await roles.open_one(folder, clock)
-    config = uvicorn.Config(gateway.app, host=host, port=port, log_config=None, access_log=False, lifespan="off")
+    config = uvicorn.Config(
+        gateway.app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=REQUESTS_END_S,
+    )
     server = uvicorn.Server(config)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

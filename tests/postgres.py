@@ -34,6 +34,10 @@ KEEPER = 'folder=$1; shift; "$@" & server=$!; read _; kill -QUIT $server; wait $
 """A shell that ends the server once its standard input closes: also when the test run is killed."""
 
 
+REVIVED = '"$@" & server=$!; read _; kill -QUIT $server; wait $server'
+"""The same for a server that was started again; the first shell still owns the folder."""
+
+
 def binaries() -> Path | None:
     """Find the newest PostgreSQL that Debian's layout or the PATH offers."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
@@ -66,6 +70,8 @@ class PostgresServer:
     programs: Path
     port: int
     process: "subprocess.Popen[bytes]"
+    command: Sequence[str] = ()
+    revived: "subprocess.Popen[bytes] | None" = None
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
@@ -85,13 +91,13 @@ class PostgresServer:
             process: subprocess.Popen[bytes] = subprocess.Popen(
                 keeper, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/", start_new_session=True, **runner
             )
-        server = cls(folder, programs, port, process)
+        server = cls(folder, programs, port, process, command)
         server.wait_until_ready()
         return server
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_S_MAX
-        while time.monotonic() < deadline and self.process.poll() is None:
+        while time.monotonic() < deadline and (self.revived or self.process).poll() is None:
             pid_file = self.folder / "data" / "postmaster.pid"
             if pid_file.is_file() and pid_file.read_text().rstrip().endswith("ready"):
                 return
@@ -119,6 +125,23 @@ class PostgresServer:
         with ThreadPoolExecutor(1) as lone:
             lone.submit(asyncio.run, run()).result()
 
+    def crash(self) -> None:
+        """End the server without a checkpoint and without a word to its clients; its files stay."""
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)
+        while (self.folder / "data" / "postmaster.pid").exists():
+            time.sleep(0.02)
+
+    def revive(self) -> None:
+        """Start it again on the same files, which it recovers first."""
+        keeper = ["/bin/sh", "-c", REVIVED, "sh", *self.command]
+        runner = _unprivileged()
+        with (self.folder / "log").open("ab") as log:
+            self.revived = subprocess.Popen(
+                keeper, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/", start_new_session=True, **runner
+            )
+        self.wait_until_ready()
+
     def ask_passwords(self) -> None:
         """From now on, whoever connects over TCP needs a password; this fixture's own user has none and stays out."""
         rules = self.folder / "data" / "pg_hba.conf"
@@ -127,6 +150,8 @@ class PostgresServer:
 
     def stop(self) -> None:
         """End this server and remove its folder."""
+        if self.revived is not None:
+            self.revived.communicate(timeout=START_S_MAX)
         try:
             self.process.communicate(timeout=START_S_MAX)
         except subprocess.TimeoutExpired:

@@ -40,6 +40,8 @@ class RoleProcesses:
     data: Path
     broker: Broker
     ports: Mapping[str, int]
+    environment: Mapping[str, str] = field(default_factory=lambda: QUICK_KAFKA)
+    """Settings of every role's process."""
     running: "dict[str, subprocess.Popen[bytes]]" = field(default_factory=dict)
 
     def url(self, role: str) -> str:
@@ -47,7 +49,7 @@ class RoleProcesses:
 
     def spawn(self, name: str, *words: str) -> None:
         command = [sys.executable, "-m", "gateway", *words, "--port", str(self.ports[name])]
-        environment = {**os.environ, **QUICK_KAFKA}  # noqa: TID251 the child gets ours and its settings
+        environment = {**os.environ, **self.environment}  # noqa: TID251 the child gets ours and its settings
         with (self.data / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
@@ -88,11 +90,14 @@ class RoleProcesses:
 
 
 @contextlib.asynccontextmanager
-async def role_processes(data: Path) -> AsyncIterator[tuple[RoleProcesses, Parties]]:
+async def role_processes(
+    data: Path, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[RoleProcesses, Parties]]:
     """Make a sandbox of services and start it; every process ends with the block, however the test ends."""
     broker = await asyncio.to_thread(Broker.create, secured=True)
     names = (*ROLES, "bank")
     house = RoleProcesses(data, broker, dict(zip(names, free_ports(len(names)), strict=True)))
+    house.environment = QUICK_KAFKA if settings is None else settings
     try:
         sandbox = init(data, layout=_layout(house), clock=SystemClock())
         await asyncio.to_thread(apply_topics, house)

@@ -76,7 +76,7 @@ class RoleProcess:
         keyring = Keyring.load(settings.keys)
         trust = TrustHolder(parse_message(Trust, read_json_object(settings.trust_file.read_bytes())))
         database = open_database(settings.database_url)
-        migrate(database, "runtime", "gateway.runtime.migrations")
+        migrate(database, "runtime", "gateway.runtime.migrations", settings.migration_lock_s)
         claim_database(database, settings.instance)
         sender = Sender(
             role=settings.instance,
@@ -93,7 +93,7 @@ class RoleProcess:
 
     def add(self, component: Component) -> None:
         """Migrate a component's tables and take it in."""
-        migrate(self.database, component.name, component.migrations)
+        migrate(self.database, component.name, component.migrations, self.settings.migration_lock_s)
         self.components.append(component)
         if component.ready is not None:
             self.readiness.add(component.name, component.ready)
@@ -180,7 +180,9 @@ class RoleProcess:
             while True:
                 try:
                     await run()
-                except Exception as error:  # noqa: BLE001 a task of a role never ends silently
+                except (Exception, asyncio.CancelledError) as error:
+                    if (current := asyncio.current_task()) is not None and current.cancelling():
+                        raise
                     log.error("process.task-failed", task=name, error=type(error).__name__)
                 await asyncio.sleep(RESTART_S)
 

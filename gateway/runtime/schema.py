@@ -26,7 +26,7 @@ from sqlalchemy import CheckConstraint, Connection, MetaData, create_engine, ins
 
 from gateway.runtime.database import Database
 
-LOCK_TIMEOUT = "10s"
+LOCK_S_MAX = 10.0
 REVISION_CHARACTERS_MAX = 32
 """Alembic's version column is VARCHAR(32)."""
 
@@ -37,9 +37,13 @@ class SchemaError(Exception):
     """The database cannot be brought to the schema of this program: the role refuses to start."""
 
 
-def migrate(database: Database, component_name: str, migrations_package: str) -> None:
-    """Bring a component's tables to the newest revision, in one transaction; before anything else runs."""
-    database.run_sync(lambda connection: _migrate(connection, component_name, migrations_package))
+def migrate(database: Database, component_name: str, migrations_package: str, lock_s_max: float = LOCK_S_MAX) -> None:
+    """Bring a component's tables to the newest revision, in one transaction; before anything else runs.
+
+    On PostgreSQL a lock that another session does not let go of within `lock_s_max` seconds ends it with an error:
+    waiting for it would hold up everybody who comes after.
+    """
+    database.run_sync(lambda connection: _migrate(connection, component_name, migrations_package, lock_s_max))
 
 
 def drift(database: Database, metadata: MetaData) -> list[Any]:
@@ -112,7 +116,7 @@ def _only(metadata: MetaData) -> Any:
     return include
 
 
-def _migrate(connection: Connection, component_name: str, package: str) -> None:
+def _migrate(connection: Connection, component_name: str, package: str, lock_s_max: float = LOCK_S_MAX) -> None:
     revisions = _revisions(package)
     at = _current(connection, component_name)
     if not revisions or at == revisions[-1]:
@@ -120,7 +124,7 @@ def _migrate(connection: Connection, component_name: str, package: str) -> None:
     if at is not None and at not in revisions:
         raise SchemaError(f"the tables of {component_name} are newer than this program")
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        connection.execute(text(f"SET LOCAL lock_timeout = {int(lock_s_max * 1000)}"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0x53414C})
         at = _current(connection, component_name)
     script = ScriptDirectory(str(_folder(package)), version_locations=[str(_folder(package))])

@@ -47,6 +47,8 @@ class RoleSettings(BaseSettings):
     custody: Literal["own", "hosted"] = "hosted"
     database_url: str = Field(default="", repr=False)
     """`sqlite:///path` or `postgresql+asyncpg://…`; `<folder>/<role>.db` when not set."""
+    migration_lock_s: float = Field(default=10.0, gt=0, le=600)
+    """How long a migration waits for a lock on PostgreSQL before it gives up and the role does not start."""
     bus: str = Field(default="", pattern=r"^(|embedded:.+|kafka:.+)$")
     """`embedded:<path>` or `kafka:<bootstrap servers>`; `embedded:<folder>/bus.db` when not set."""
     kafka_user: str = Field(default="", max_length=64)

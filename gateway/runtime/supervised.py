@@ -75,6 +75,8 @@ async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
         task.cancel()
     if not done:
         raise TimeoutError
+    if task.cancelled():  # by the client that was thrown away under it; for us that is no cancellation
+        raise ConnectionError("the client was thrown away meanwhile")
     return task.result()
 
 

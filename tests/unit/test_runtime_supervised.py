@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from gateway.runtime.supervised import KafkaLimits, Supervised, within
 
 LIMITS = KafkaLimits(start=0.05, stop=0.05, back_off=(0.0, 0.0))
@@ -37,3 +39,11 @@ async def test_a_client_that_swallows_its_cancellation_is_left_behind_and_replac
 
 async def test_what_ends_in_time_gives_its_result() -> None:
     assert await within(1, asyncio.sleep(0, "done")) == "done"
+
+
+async def test_a_call_that_is_cancelled_under_us_is_a_lost_connection_and_not_our_own_end() -> None:
+    async def cut_off() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ConnectionError):
+        await within(1, cut_off())

@@ -1,0 +1,133 @@
+"""PostgreSQL as users run it: sessions end, the server crashes, a lock is held; nothing acknowledged is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, Text, select, text
+from sqlalchemy.exc import DBAPIError
+
+from gateway.runtime.database import Database, Transaction, open_database, rows
+from gateway.runtime.schema import migrate
+from tests.postgres import PostgresServer, binaries
+from tests.services import missing
+
+METADATA = MetaData()
+NOTED = Table("noted", METADATA, Column("number", Integer, primary_key=True), Column("key", Text, nullable=False))
+WRITERS = 12
+TOGETHER_S_MAX = 60
+END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = '{}'"
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    programs = binaries()
+    if programs is None:
+        missing("PostgreSQL (initdb, postgres)")
+    started = PostgresServer.start(programs)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+async def database(server: PostgresServer) -> AsyncIterator[Database]:
+    opened = open_database(server.fresh_url())
+    opened.run_sync(METADATA.create_all)
+    yield opened
+    await opened.close()
+
+
+async def _load(database: Database, stop: asyncio.Event) -> tuple[set[int], int]:
+    """Note numbers from many tasks until told to stop; return what was acknowledged, and how many attempts failed."""
+    acknowledged: set[int] = set()
+    failures = 0
+
+    async def note(first: int) -> None:
+        nonlocal failures
+        number = first
+        while not stop.is_set():
+            row = {"number": number, "key": f"case_{first}"}
+
+            async def work(tx: Transaction, row: dict[str, object] = row) -> None:
+                await tx.execute(NOTED.insert(), [row])
+
+            try:
+                await database.write(work, key=f"case_{first}")
+            except Exception:  # noqa: BLE001 what a fault raises is the caller's to try again; here it is counted
+                failures += 1
+                await asyncio.sleep(0.05)
+            else:
+                acknowledged.add(number)
+            number += WRITERS
+
+    await asyncio.gather(*(note(first) for first in range(WRITERS)))
+    return acknowledged, failures
+
+
+async def _stored(database: Database) -> list[int]:
+    async def query(tx: Transaction) -> list[int]:
+        return [row.number for row in await rows(tx, select(NOTED.c.number))]
+
+    return await database.read(query)
+
+
+async def _load_through(database: Database, fault: Callable[[], None]) -> tuple[set[int], int]:
+    stop = asyncio.Event()
+    async with asyncio.timeout(TOGETHER_S_MAX):
+        loading = asyncio.create_task(_load(database, stop))
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(fault)
+        await asyncio.sleep(1)
+        stop.set()
+        return await loading
+
+
+async def _assert_all_there(database: Database, acknowledged: set[int]) -> None:
+    stored = await _stored(database)
+    assert acknowledged <= set(stored)
+    assert len(stored) == len(set(stored))
+
+
+async def test_sessions_that_are_ended_in_mid_load_lose_nothing(server: PostgresServer, database: Database) -> None:
+    name = str(database.run_sync(lambda connection: connection.scalar(text("SELECT current_database()"))))
+
+    def end_all() -> None:
+        for _ in range(3):
+            server.execute(END_SESSIONS.format(name))
+
+    acknowledged, failures = await _load_through(database, end_all)
+
+    assert failures > 0, "the fault hit nobody"
+    await _assert_all_there(database, acknowledged)
+
+
+async def test_a_server_that_crashes_in_mid_load_loses_nothing(server: PostgresServer, database: Database) -> None:
+    def crash() -> None:
+        server.crash()
+        server.revive()
+
+    acknowledged, failures = await _load_through(database, crash)
+
+    assert failures > 0, "the fault hit nobody"
+    await _assert_all_there(database, acknowledged)
+
+
+async def test_a_migration_gives_up_on_a_lock_that_nobody_lets_go_of(server: PostgresServer) -> None:
+    holder, migrated = open_database(url := server.fresh_url()), open_database(url)
+    held, let_go = asyncio.Event(), asyncio.Event()
+
+    async def hold(tx: Transaction) -> None:
+        await tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0x53414C})
+        held.set()
+        await let_go.wait()
+
+    holding = asyncio.create_task(holder.write(hold))
+    await held.wait()
+    with pytest.raises(DBAPIError, match="lock timeout"):
+        await asyncio.to_thread(migrate, migrated, "runtime", "gateway.runtime.migrations", 0.2)
+    let_go.set()
+    await holding
+
+    migrate(migrated, "runtime", "gateway.runtime.migrations", 5)
+    await holder.close()
+    await migrated.close()
