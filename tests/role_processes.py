@@ -22,7 +22,7 @@ from gateway.sandbox.folders import init
 from gateway.sandbox.layout import Layout
 from tests.kafka.broker import Broker, free_ports
 from tests.one_claim import QUICK
-from tests.postgres import postgres
+from tests.postgres import PostgresServer, postgres
 from tests.walk import Parties, until
 
 ROLES = ("core", "sz", "hk", "insurer", "audit", "witness-sz", "witness-hk")
@@ -91,7 +91,7 @@ class RoleProcesses:
 
 @contextlib.asynccontextmanager
 async def role_processes(
-    data: Path, settings: Mapping[str, str] | None = None
+    data: Path, settings: Mapping[str, str] | None = None, server: PostgresServer | None = None
 ) -> AsyncIterator[tuple[RoleProcesses, Parties]]:
     """Make a sandbox of services and start it; every process ends with the block, however the test ends."""
     broker = await asyncio.to_thread(Broker.create, secured=True)
@@ -99,7 +99,7 @@ async def role_processes(
     house = RoleProcesses(data, broker, dict(zip(names, free_ports(len(names)), strict=True)))
     house.environment = QUICK_KAFKA if settings is None else settings
     try:
-        sandbox = init(data, layout=_layout(house), clock=SystemClock())
+        sandbox = init(data, layout=_layout(house, server or postgres()), clock=SystemClock())
         await asyncio.to_thread(apply_topics, house)
         house.start_all()
         await house.until_ready()
@@ -113,8 +113,7 @@ async def role_processes(
         broker.remove()
 
 
-def _layout(house: RoleProcesses) -> Layout:
-    server = postgres()
+def _layout(house: RoleProcesses, server: PostgresServer) -> Layout:
     databases = {role.replace("-", "_"): f"{role}_{os.getpid()}_{house.ports[role]}" for role in ROLES}
     for name in databases.values():
         server.execute(f'CREATE DATABASE "{name}"')

@@ -1,6 +1,7 @@
 """`make bench`: a table, and `build/bench.json`. Measures this machine, never asserts a time.
 
-Two processes on two cores: the gateway (`run all`, or the bare peer) and this load generator. Every 202 is durable:
+First two processes on two cores, the gateway (`run all`, or the bare peer) and this load generator; then the house as
+services with their broker and database, all on the same machine. Every 202 is durable:
 signed, sealed, committed with its audit record under `synchronous=FULL` or PostgreSQL's default durability.
 """
 
@@ -10,8 +11,10 @@ import sys
 from pathlib import Path
 
 from gateway.protocol.canonical import pretty
+from tests.bench.kafka_paths import measure_consumers
 from tests.bench.machine import flush_ms
 from tests.bench.rows import Row, table
+from tests.bench.services import measure_services
 from tests.bench.steps import measure_steps
 from tests.bench.walks import measure_database
 
@@ -23,6 +26,9 @@ async def measure(seconds: float, memory_claims: int) -> list[Row]:
     for database in ("sqlite", "postgresql"):
         print(f"measuring on {database} …", file=sys.stderr)
         rows += await measure_database(BUILD / "bench", database, seconds, memory_claims if database == "sqlite" else 0)
+    print("measuring services on PostgreSQL and Kafka …", file=sys.stderr)
+    rows += await measure_services(BUILD / "bench", seconds)
+    rows += await measure_consumers()
     print("measuring steps …", file=sys.stderr)
     return rows + await measure_steps(BUILD / "bench")
 

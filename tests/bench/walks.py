@@ -111,7 +111,7 @@ async def _measure_bare(folder: Path, postgres: PostgresServer | None, seconds: 
         )
 
 
-async def _token(data: Path, client_id: str, role: str) -> dict[str, str]:
+async def token_of(data: Path, client_id: str, role: str) -> dict[str, str]:
     """Fetch an access token as the party's program would; good for five minutes."""
     session = Session(Profile.load(data / "profiles" / f"{client_id}.json"), role, retry=Retry(attempts_max=20))
     try:
@@ -121,7 +121,7 @@ async def _token(data: Path, client_id: str, role: str) -> dict[str, str]:
         await session.aclose()
 
 
-def _posts(token: dict[str, str], first: int) -> Callable[[int], tuple[dict[str, str], bytes]]:
+def posts(token: dict[str, str], first: int) -> Callable[[int], tuple[dict[str, str], bytes]]:
     def make(number: int) -> tuple[dict[str, str], bytes]:
         return token | {"Idempotency-Key": f"bench-{first + number}"}, bill_body(first + number)
 
@@ -132,10 +132,10 @@ async def _measure_gateway(
     data: Path, port: int, database: str, bare: Measured, seconds: float, pid: int, memory_claims: int
 ) -> list[Row]:
     url = f"http://127.0.0.1:{port}"
-    token = await _token(data, "hosp-nanshan-his", "sz")
+    token = await token_of(data, "hosp-nanshan-his", "sz")
     inbox = asyncio.create_task(_follow_inbox(data, url))
     started = time.perf_counter()
-    measured = await drive(url, "/sz/v1/claims", clients=CLIENTS, seconds=seconds, make=_posts(token, 0), wanted=202)
+    measured = await drive(url, "/sz/v1/claims", clients=CLIENTS, seconds=seconds, make=posts(token, 0), wanted=202)
     total = len(measured.seconds)
     arrived_s = await _until_arrived(inbox, total) - started
     bus = "embedded"
@@ -147,14 +147,14 @@ async def _measure_gateway(
         Row("memory of `all`", resident_mb(pid), "MB", database, bus, f"after {total} claims"),
     ]
     if memory_claims > total:
-        token = await _token(data, "hosp-nanshan-his", "sz")
+        token = await token_of(data, "hosp-nanshan-his", "sz")
         left = memory_claims - total
         more = await drive(
             url,
             "/sz/v1/claims",
             clients=CLIENTS,
             seconds=240,
-            make=_posts(token, 1_000_000),
+            make=posts(token, 1_000_000),
             wanted=202,
             requests_max=left,
         )
@@ -172,7 +172,7 @@ async def _follow_inbox(data: Path, url: str) -> None:
     """Read the insurer's inbox as its system would, by long poll."""
     ARRIVED.clear()
     connection = Connection(url)
-    headers = await _token(data, "ins-lantau-system", "hk")
+    headers = await token_of(data, "ins-lantau-system", "hk")
     after = ""
     while True:
         _, body = await connection.request("GET", f"/hk/v1/inbox?limit=200&wait=10{after}", headers)
@@ -195,7 +195,7 @@ async def _measure_lone(data: Path, url: str, token: dict[str, str], database: s
     seconds = []
     for number in range(40):
         before, seen = time.perf_counter(), len(ARRIVED)
-        headers, body = _posts(token, 2_000_000)(number)
+        headers, body = posts(token, 2_000_000)(number)
         await connection.request("POST", "/sz/v1/claims", headers, body)
         while len(ARRIVED) <= seen:
             await asyncio.sleep(0.001)
