@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 from fastapi import FastAPI
-from sqlalchemy import delete
+from sqlalchemy import delete, literal, select
 
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import Clock, rfc3339
@@ -23,7 +23,7 @@ from gateway.runtime.audit_relay import AuditRelay
 from gateway.runtime.auth import Issuer, token_routes
 from gateway.runtime.bus import Bus
 from gateway.runtime.component import Component
-from gateway.runtime.database import Database, Transaction, open_database
+from gateway.runtime.database import Database, Transaction, one, open_database
 from gateway.runtime.feed import FeedSequencer
 from gateway.runtime.http import create_app
 from gateway.runtime.jobs import JobRunner
@@ -126,6 +126,7 @@ class RoleProcess:
 
     def start(self) -> None:
         """Start relays, workers, sequencer and timers as tasks of the running loop; a witness is not on the bus."""
+        self.readiness.add("database", self._why_no_database)
         if self.settings.role != "witness":
             self.readiness.add("bus", self.bus.why_unready)
             self._start_relays()
@@ -135,6 +136,10 @@ class RoleProcess:
         for component in self.components:
             for job in component.jobs:
                 self._run(partial(jobs.run, job, component.deps), job.name)
+
+    async def _why_no_database(self) -> None:
+        """Ask the database anything; what it raises, or that it is slow, is the reason."""
+        await self.database.read(partial(one, statement=select(literal(1))))
 
     def _start_relays(self) -> None:
         relay = Relay(self.database, self.bus, self.keyring, self.outbox)

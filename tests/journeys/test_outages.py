@@ -14,7 +14,9 @@ from gateway.client.hospital import Receipt
 from gateway.client.transport import ApiProblem
 from gateway.protocol.canonical import compact
 from gateway.protocol.errors import UnavailableError
-from tests.role_processes import QUICK_KAFKA, RoleProcesses, role_processes
+from tests.postgres import PostgresServer, binaries
+from tests.role_processes import QUICK_KAFKA, ROLES, RoleProcesses, role_processes
+from tests.services import missing
 from tests.walk import Claimed, Parties, until
 from tests.walk_parties import a_bill
 
@@ -98,3 +100,25 @@ async def test_a_role_that_is_asked_to_end_ends_in_time_with_a_request_open(tmp_
         await house.until_ready("sz")
         receipt = await parties.hospital.submit(compact(a_bill(1, PAYER)), "after")
         await _until_received(parties, Claimed(receipt.claim_id, receipt.case_id, PAYER))
+
+
+async def test_a_role_whose_database_is_away_says_so_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    programs = binaries()
+    if programs is None:
+        missing("PostgreSQL (initdb, postgres)")
+    server = PostgresServer.start(programs)
+    try:
+        async with role_processes(tmp_path / "data", server=server) as (house, parties):
+            first = await parties.hospital.submit(compact(a_bill(1, PAYER)), "before")
+            await asyncio.to_thread(server.crash)
+            await asyncio.gather(*(_unready_within(house, role) for role in ROLES))
+            with pytest.raises((ApiProblem, UnavailableError)):
+                await parties.hospital.submit(compact(a_bill(2, PAYER)), "meanwhile")
+            await asyncio.to_thread(server.revive)
+
+            await house.until_ready()
+            second = await parties.hospital.submit(compact(a_bill(2, PAYER)), "meanwhile")
+            for receipt in (first, second):
+                await _until_received(parties, Claimed(receipt.claim_id, receipt.case_id, PAYER))
+    finally:
+        server.stop()
