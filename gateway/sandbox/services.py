@@ -31,28 +31,10 @@ PORTS = {
 KAFKA_CA = "../../kafka/ca.pem"
 """As a role's folder sees it."""
 
-SERVER_PROPERTIES = """process.roles=broker,controller
+ONE_NODE = """process.roles=broker,controller
 node.id=1
 log.dirs={data}
-controller.quorum.bootstrap.servers=localhost:{controller}
-listeners=CLIENT://{bind}:{port},INTERNAL://127.0.0.1:{internal},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=CLIENT://{host}:{port},INTERNAL://localhost:{internal},CONTROLLER://localhost:{controller}
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=INTERNAL
-listener.security.protocol.map=CLIENT:SASL_SSL,INTERNAL:SSL,CONTROLLER:SSL
-ssl.enabled.protocols=TLSv1.3
-ssl.keystore.type=PEM
-ssl.keystore.location={keystore}
-ssl.truststore.type=PEM
-ssl.truststore.location={truststore}
-ssl.client.auth=required
-listener.name.client.ssl.client.auth=none
-sasl.enabled.mechanisms=SCRAM-SHA-512
-listener.name.client.sasl.enabled.mechanisms=SCRAM-SHA-512
-listener.name.client.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-allow.everyone.if.no.acl.found=false
-super.users=User:CN=localhost;User:admin
 auto.create.topics.enable=false
 num.network.threads=2
 num.io.threads=2
@@ -69,7 +51,29 @@ log.cleaner.dedupe.buffer.size=2097152
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
-"""One node for a trial. In service: three controllers and three brokers, and none of the factors of 1."""
+"""One node, for a trial. In service: three controllers and three brokers, and none of the factors of 1."""
+
+SERVER_PROPERTIES = f"""{ONE_NODE}controller.quorum.bootstrap.servers=localhost:{{controller}}
+listeners=CLIENT://{{bind}}:{{port}},INTERNAL://127.0.0.1:{{internal}},CONTROLLER://127.0.0.1:{{controller}}
+advertised.listeners=CLIENT://{{host}}:{{port}},INTERNAL://localhost:{{internal}},CONTROLLER://localhost:{{controller}}
+inter.broker.listener.name=INTERNAL
+listener.security.protocol.map=CLIENT:SASL_SSL,INTERNAL:SSL,CONTROLLER:SSL
+ssl.enabled.protocols=TLSv1.3
+ssl.keystore.type=PEM
+ssl.keystore.location={{keystore}}
+ssl.truststore.type=PEM
+ssl.truststore.location={{truststore}}
+ssl.client.auth=required
+listener.name.client.ssl.client.auth=none
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.client.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.client.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=false
+super.users=User:CN=localhost;User:admin
+"""
+"""TLS and SCRAM for clients, mutual TLS on the broker's own side, and nothing that no ACL allows."""
+
 
 IN_CONTAINER = {
     "data": "/var/lib/kafka/data",

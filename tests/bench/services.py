@@ -12,7 +12,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.protocol.canonical import read_json_object
+from gateway.client import Profile, Session
+from gateway.client.transport import Answer
+from gateway.protocol.canonical import compact, read_json_object
+from gateway.protocol.topics import HOSPITAL_REQUESTS
 from tests.bench.load import Connection, Measured, drive
 from tests.bench.rows import Row
 from tests.bench.walks import CLIENTS, PATIENCE_S, posts, token_of
@@ -93,7 +96,25 @@ async def _measure(house: RoleProcesses, data: Path, seconds: float, name: str) 
     token = await token_of(data, "hosp-nanshan-his", "sz")
     opened = await _open_loop(house.url("sz"), arrivals, token, total / (last - started) / 2, seconds)
     following.cancel()
-    return [*rows, _row(f"POST to inbox, open loop at half load{name}", opened.rate, "claims/s", _shares(opened))]
+    rows.append(_row(f"POST to inbox, open loop at half load{name}", opened.rate, "claims/s", _shares(opened)))
+    return [*rows, await _measure_relay(data, name)]
+
+
+async def _measure_relay(data: Path, name: str) -> Row:
+    """Have `sz` send every claim again and time until its outbox is empty; core reads and drops them meanwhile."""
+    session = Session(Profile.load(data / "profiles" / "op-gateway-1.json"), "sz")
+    wish = compact({"topic": HOSPITAL_REQUESTS, "since": "2026-01-01T00:00:00Z"})
+    started = time.perf_counter()
+    again = (await session.post("/v1/operations/outbox/republish", wish, key=f"bench{name}")).json()["count"]
+    while _at(await session.get("/v1/operations/lag"), "outbox"):
+        await asyncio.sleep(0.02)
+    elapsed = time.perf_counter() - started
+    await session.aclose()
+    return _row(f"relay{name}", again / elapsed, "rows/s", f"{again} sealed claims sent again, signed anew, and marked")
+
+
+def _at(answer: Answer, stage: str) -> int:
+    return next(int(one["count"]) for one in answer.json()["waiting"] if one["stage"] == stage)
 
 
 async def _open_loop(url: str, arrivals: Arrivals, token: dict[str, str], rate: float, seconds: float) -> Measured:

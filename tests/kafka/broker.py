@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gateway.protocol.clock import SystemClock
 from gateway.sandbox.certificates import issue_broker
-from gateway.sandbox.services import SERVER_PROPERTIES
+from gateway.sandbox.services import ONE_NODE, SERVER_PROPERTIES
 from tests.services import missing
 
 HERE = Path(__file__).parent
@@ -30,28 +30,9 @@ CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 KEEPER = 'pid=$1; shift; "$@" & broker=$!; echo $broker > "$pid"; read _; kill -KILL $broker 2>/dev/null; wait $broker'
 """A shell that ends the broker once its standard input closes: also when the test run is killed."""
 
-PLAIN = """
-process.roles=broker,controller
-node.id=1
-log.dirs={folder}/data
-num.network.threads=2
-num.io.threads=2
-auto.create.topics.enable=false
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-log.cleaner.dedupe.buffer.size=2097152
-broker.session.timeout.ms=3000
-broker.heartbeat.interval.ms=500
-controller.listener.names=CONTROLLER
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+PLAIN = f"""{ONE_NODE}controller.quorum.bootstrap.servers=127.0.0.1:{{controller}}
+listeners=CLIENT://127.0.0.1:{{port}},CONTROLLER://127.0.0.1:{{controller}}
+advertised.listeners=CLIENT://127.0.0.1:{{port}},CONTROLLER://127.0.0.1:{{controller}}
 inter.broker.listener.name=CLIENT
 listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
 """
@@ -138,7 +119,7 @@ class Broker:
 
     def _plain(self) -> str:
         port, controller, _ = self.ports
-        return PLAIN.format(folder=self.folder, port=port, controller=controller)
+        return PLAIN.format(data=self.folder / "data", port=port, controller=controller)
 
     def _secured(self) -> str:
         """Write what a trial's broker starts with, under this machine's places."""
