@@ -322,7 +322,9 @@ def _ask_or_act(profile: Path, role: str, path: str, form: dict[str, Any] | None
 
     try:
         return pretty(asyncio.run(operate(profile, role, path, form)))
-    except (ApiProblem, UnavailableError) as error:
+    except ApiProblem as problem:
+        raise click.ClickException(f"{problem}\n{problem.fix}".rstrip()) from None
+    except UnavailableError as error:
         raise click.ClickException(str(error)) from None
 
 
