@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from tests.children import start_child
+
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "compose.yaml"
 IMAGE = "claims-gateway:0.1.0"
@@ -84,10 +86,7 @@ class Rehearsed:
         return [*GATEWAY, *self.words(self.service["command"])]
 
     def start(self, log: Path) -> "subprocess.Popen[bytes]":
-        with log.open("ab") as out:
-            return subprocess.Popen(
-                self.command(), stdout=out, stderr=subprocess.STDOUT, env=self.environment, cwd=self.root
-            )
+        return start_child(self.command(), log, self.environment, self.root)
 
     def run(self, within_s: float) -> None:
         """Run a service that ends by itself; it must end well."""

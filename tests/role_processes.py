@@ -20,6 +20,7 @@ import httpx2
 from gateway.protocol.clock import SystemClock
 from gateway.sandbox.folders import init
 from gateway.sandbox.layout import Layout
+from tests.children import start_child
 from tests.kafka.broker import Broker, free_ports
 from tests.one_claim import QUICK
 from tests.postgres import PostgresServer, postgres
@@ -50,8 +51,7 @@ class RoleProcesses:
     def spawn(self, name: str, *words: str) -> None:
         command = [sys.executable, "-m", "gateway", *words, "--port", str(self.ports[name])]
         environment = {**os.environ, **self.environment}  # noqa: TID251 the child gets ours and its settings
-        with (self.data / f"{name}.log").open("ab") as log:
-            self.running[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        self.running[name] = start_child(command, self.data / f"{name}.log", environment)
 
     def start(self, role: str) -> None:
         self.spawn(role, "run", "--role-folder", str(self.data / "roles" / role))
