@@ -1,8 +1,8 @@
 """One role's database: `write(work)` and `read(query)`, the same on SQLite and PostgreSQL.
 
-One delivery is one savepoint, one batch is one commit. A *work* is an async function `work(tx) -> T` of SQL and pure
-code only. Whatever queued while the last commit flushed (at most 64 works) is written together; a failing work loses
-only its savepoint; callers hear back after the commit. `tx` has no commit, so nobody else can.
+One delivery stands or falls alone, one batch is one commit. A *work* is an async function `work(tx) -> T` of SQL and
+pure code only. Whatever queued while the last commit flushed (at most 64 works) is written together; a failing work
+loses only itself; callers hear back after the commit. `tx` has no commit, so nobody else can.
 
 SQLite: one writer thread owns one connection and drives each work itself, since its SQL never suspends: a work that
 awaits anything else is an error. Readers are `query_only`. PostgreSQL: n writers, chosen by crc32(key), on asyncpg.
@@ -271,14 +271,23 @@ class _AsyncTransaction:
         self.calls.append(call)
 
 
+class _WorkFailedError(Exception):
+    """A work of a batch without savepoints failed, and took the others with it."""
+
+
 class PostgresDatabase:
-    """n writers, each with a queue and a connection of its own, chosen by crc32(key); readers from a pool."""
+    """n writers, each with a queue and a connection of its own, chosen by crc32(key); readers from a pool.
+
+    Whether a pooled connection still lives is not asked beforehand, which would cost three exchanges each time: what
+    was lost before its commit was sent is done again on another one.
+    """
 
     def __init__(self, url: str, *, writers: int = 4, readers: int = 4) -> None:
         self._url = url
         self._engine: AsyncEngine = create_async_engine(
-            url, pool_size=writers + readers, max_overflow=0, pool_timeout=10, pool_pre_ping=True
+            url, pool_size=writers + readers, max_overflow=0, pool_timeout=10
         )
+        self._readers = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._queues: list[asyncio.Queue[_Job[Any] | None]] = [asyncio.Queue() for _ in range(writers)]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -290,9 +299,14 @@ class PostgresDatabase:
         return await asyncio.shield(job.future)
 
     async def read(self, query: Work[T]) -> T:
-        async with self._engine.connect() as connection:
-            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            return await query(_AsyncTransaction(connection))
+        for attempt in range(RETRIES_MAX + 1):
+            try:
+                async with self._readers.connect() as connection:
+                    return await query(_AsyncTransaction(connection))
+            except DBAPIError as failure:
+                if attempt == RETRIES_MAX or not _is_lost(failure):
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     def run_sync(self, call: Callable[[Connection], T]) -> T:
         async def run() -> T:
@@ -324,34 +338,61 @@ class PostgresDatabase:
                 _resolve(works, await self._write_batch(works))
 
     async def _write_batch(self, batch: Sequence[_Job[Any]]) -> BaseException | None:
+        """Write without savepoints, since few works fail; if one of several does, all again with them."""
+        write = _write_plainly
         for attempt in range(RETRIES_MAX + 1):
+            committing = False
             try:
                 async with self._engine.connect() as connection:
-                    for job in batch:
-                        await self._write_one(connection, job)
+                    try:
+                        await write(connection, batch)
+                    except _WorkFailedError:
+                        await connection.rollback()
+                        if len(batch) == 1:
+                            return None
+                        write = _write_in_savepoints
+                        await write(connection, batch)
+                    committing = True
                     await connection.commit()
             except Exception as failure:  # noqa: BLE001 whatever broke the commit is every caller's to hear
-                if attempt == RETRIES_MAX or not _retryable(failure):
+                again = _retryable(failure) or (_is_lost(failure) and not committing)
+                if attempt == RETRIES_MAX or not again:
                     return failure
                 await asyncio.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 jitter
             else:
                 return None
         return None
 
-    async def _write_one(self, connection: AsyncConnection, job: _Job[Any]) -> None:
-        job.error = None
-        tx = _AsyncTransaction(connection)
+
+async def _write_plainly(connection: AsyncConnection, batch: Sequence[_Job[Any]]) -> None:
+    for job in batch:
+        await _run(connection, job)
+        if job.error is not None:
+            raise _WorkFailedError from job.error
+
+
+async def _write_in_savepoints(connection: AsyncConnection, batch: Sequence[_Job[Any]]) -> None:
+    for job in batch:
         savepoint = await connection.begin_nested()
-        try:
-            job.value = await job.work(tx)
-        except Exception as error:
-            if _retryable(error):
-                raise
-            job.error = error
-            await savepoint.rollback()
-        else:
-            await savepoint.commit()
-        job.calls = tx.calls
+        await _run(connection, job)
+        await (savepoint.commit() if job.error is None else savepoint.rollback())
+
+
+async def _run(connection: AsyncConnection, job: _Job[Any]) -> None:
+    """Run one work; keep what it raised unless that is about the whole batch."""
+    job.error, tx = None, _AsyncTransaction(connection)
+    try:
+        job.value = await job.work(tx)
+    except Exception as error:
+        if _retryable(error) or _is_lost(error):
+            raise
+        job.error = error
+    job.calls = tx.calls
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Say whether the connection ended under this error."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _retryable(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
+import gateway.runtime.observability  # noqa: F401 registers the metrics
 from gateway.runtime.alarms import ALARMS, RULES, Alarm, rules
 
 PAGES = RULES.parent

@@ -88,17 +88,49 @@ async def _assert_all_there(database: Database, acknowledged: set[int]) -> None:
     assert len(stored) == len(set(stored))
 
 
-async def test_sessions_that_are_ended_in_mid_load_lose_nothing(server: PostgresServer, database: Database) -> None:
+async def _sessions(database: Database) -> set[int]:
+    activity = text("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+
+    async def query(tx: Transaction) -> set[int]:
+        return {row.pid for row in await rows(tx, activity)}
+
+    return await database.read(query)
+
+
+def _end_sessions(server: PostgresServer, database: Database) -> Callable[[], None]:
     name = str(database.run_sync(lambda connection: connection.scalar(text("SELECT current_database()"))))
+    return lambda: server.execute(END_SESSIONS.format(name))
 
-    def end_all() -> None:
+
+async def test_sessions_that_are_ended_in_mid_load_lose_nothing(server: PostgresServer, database: Database) -> None:
+    end_all = _end_sessions(server, database)
+
+    def end_three_times() -> None:
         for _ in range(3):
-            server.execute(END_SESSIONS.format(name))
+            end_all()
 
-    acknowledged, failures = await _load_through(database, end_all)
+    await _load_through(database, lambda: None)
+    ended = await _sessions(database)
+    await database.write(_forget)
+    acknowledged, _ = await _load_through(database, end_three_times)
 
-    assert failures > 0, "the fault hit nobody"
+    assert ended.isdisjoint(await _sessions(database)), "the fault hit nobody"
     await _assert_all_there(database, acknowledged)
+
+
+async def _forget(tx: Transaction) -> None:
+    await tx.execute(NOTED.delete())
+
+
+async def test_a_session_that_ended_while_idle_is_noticed_by_nobody(server: PostgresServer, database: Database) -> None:
+    end_all = _end_sessions(server, database)
+    await database.write(_forget)
+
+    await asyncio.to_thread(end_all)
+    await database.write(_forget)
+    await asyncio.to_thread(end_all)
+
+    assert await _stored(database) == []
 
 
 async def test_a_server_that_crashes_in_mid_load_loses_nothing(server: PostgresServer, database: Database) -> None:
