@@ -83,7 +83,7 @@ class BreakingDatabase:
     def __init__(self, inner: Database) -> None:
         self.inner = inner
         self.broken = False
-        self.read, self.run_sync, self.close = inner.read, inner.run_sync, inner.close
+        self.read, self.fetch, self.run_sync, self.close = inner.read, inner.fetch, inner.run_sync, inner.close
 
     async def write(self, work: Work[Any], *, key: str = "") -> Any:
         async def undone(tx: Transaction) -> Any:

@@ -5,14 +5,14 @@ pure code only. Whatever queued while the last commit flushed (at most 64 works)
 loses only itself; callers hear back after the commit. `tx` has no commit, so nobody else can.
 """
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Executable, Row
 
 from gateway.runtime.postgres import PostgresDatabase
 from gateway.runtime.sqlite import SqliteDatabase
-from gateway.runtime.transaction import BATCH_MAX, DatabaseAwayError, Transaction, Work, one, rows
+from gateway.runtime.transaction import BATCH_MAX, DatabaseAwayError, Parameters, Transaction, Work, one, rows
 
 __all__ = [
     "BATCH_MAX",
@@ -37,7 +37,10 @@ class Database(Protocol):
         """Run `work` in the next batch; return its value after the commit. `key` orders works among each other."""
 
     async def read(self, query: Work[T]) -> T:
-        """Run `query` on a read-only snapshot."""
+        """Run `query` on a read-only snapshot: several statements that see one moment."""
+
+    async def fetch(self, statement: Executable, parameters: Parameters = None) -> Sequence[Row[Any]]:
+        """Run one reading statement, which is a snapshot by itself, and return its rows."""
 
     def run_sync(self, call: Callable[[Connection], T]) -> T:
         """Run `call` on a connection of its own in a transaction: migrations, before anything else runs."""
@@ -46,8 +49,8 @@ class Database(Protocol):
         """Finish what is queued, then let go of every connection."""
 
 
-def open_database(url: str, *, writers: int = 4, readers: int = 4) -> "Database":
-    """Open `sqlite:///path` or `postgresql+asyncpg://…`; `writers` and `readers` bound the connections."""
+def open_database(url: str, *, writers: int = 4, readers: int = 4, statement_s: float = 10.0) -> "Database":
+    """Open `sqlite:///path` or `postgresql+asyncpg://…`; the bounds are PostgreSQL's."""
     if url.startswith("sqlite:"):
         return SqliteDatabase(url)
-    return PostgresDatabase(url, writers=writers, readers=readers)
+    return PostgresDatabase(url, writers=writers, readers=readers, statement_s=statement_s)

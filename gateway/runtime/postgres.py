@@ -1,78 +1,117 @@
-"""PostgreSQL: n writers, chosen by crc32(key), on asyncpg; readers from a pool."""
+"""PostgreSQL: n writers, each with a queue and a connection of its own, chosen by crc32(key); readers from a pool.
+
+A batch is written without savepoints, since few works fail; if one of several does, all again, each in a savepoint.
+A batch that meets a deadlock is run again work by work, a commit each: works take their own locks in one order, so
+alone they cannot cross. Whether a connection still lives is not asked beforehand, which would cost an exchange each
+time: what was lost before its commit was sent is done again on another one.
+"""
 
 import asyncio
+import contextlib
 import random
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable
+import asyncpg
+import structlog
+from sqlalchemy import Connection, Executable, Row
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from gateway.runtime.transaction import BATCH_MAX, Parameters, Queued, Work, resolve
+from gateway.runtime.session import FAILURES, CrossedError, Later, LostError, Session, run, say
+from gateway.runtime.statements import connect_options, prepare
+from gateway.runtime.transaction import BATCH_MAX, DatabaseAwayError, Parameters, Queued, Work, resolve
 
 T = TypeVar("T")
 
 RETRIES_MAX = 3
-_RETRYABLE = {"40001", "40P01"}
-"""SQLSTATE serialization_failure and deadlock_detected: the batch is run again, work by work."""
+STATEMENTS_KEPT = 500
+"""Prepared statements kept a connection: more than a role has."""
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
-
-@dataclass
-class _AsyncTransaction:
-    connection: AsyncConnection
-    calls: list[Callable[[], None]] = field(default_factory=list)
-
-    async def execute(self, statement: Executable, parameters: Parameters = None) -> CursorResult[Any]:
-        return await self.connection.execute(statement, parameters)
-
-    def after_commit(self, call: Callable[[], None]) -> None:
-        self.calls.append(call)
-
-
-class _WorkFailedError(Exception):
-    """A work of a batch without savepoints failed, and took the others with it."""
+log = structlog.get_logger("database")
 
 
 class PostgresDatabase:
-    """n writers, each with a queue and a connection of its own, chosen by crc32(key); readers from a pool.
+    """`writers` and `readers` bound the connections; neither can take the other's. A statement takes `statement_s`."""
 
-    Whether a pooled connection still lives is not asked beforehand, which would cost three exchanges each time: what
-    was lost before its commit was sent is done again on another one.
-    """
-
-    def __init__(self, url: str, *, writers: int = 4, readers: int = 4) -> None:
+    def __init__(self, url: str, *, writers: int = 4, readers: int = 4, statement_s: float = 10.0) -> None:
         self._url = url
-        self._engine: AsyncEngine = create_async_engine(
-            url, pool_size=writers + readers, max_overflow=0, pool_timeout=10
-        )
-        self._readers = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._queues: list[asyncio.Queue[Queued[Any] | None]] = [asyncio.Queue() for _ in range(writers)]
         self._tasks: list[asyncio.Task[None]] = []
+        self._readers = readers
+        self._pool: asyncpg.Pool | None = None
+        self._options: Mapping[str, Any] = {
+            **connect_options(url),
+            "timeout": statement_s,
+            "command_timeout": statement_s,
+            "statement_cache_size": STATEMENTS_KEPT,
+            "max_cacheable_statement_size": 0,
+            "max_cached_statement_lifetime": 0,
+            "server_settings": {"lock_timeout": f"{int(statement_s * 800)}ms", "application_name": "claims-gateway"},
+        }
 
     async def write(self, work: Work[T], *, key: str = "") -> T:
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._write_batches(queue)) for queue in self._queues]
+            self._tasks = [asyncio.create_task(_Writer(self._options, queue).run()) for queue in self._queues]
         job: Queued[T] = Queued(work, asyncio.get_running_loop().create_future())
         self._queues[zlib.crc32(key.encode()) % len(self._queues)].put_nowait(job)
         return await asyncio.shield(job.future)
 
     async def read(self, query: Work[T]) -> T:
-        for attempt in range(RETRIES_MAX + 1):
+        async def on_a_snapshot(connection: asyncpg.Connection) -> T:
+            await say(connection, _SNAPSHOT)
             try:
-                async with self._readers.connect() as connection:
-                    return await query(_AsyncTransaction(connection))
-            except DBAPIError as failure:
-                if attempt == RETRIES_MAX or not _is_lost(failure):
-                    raise
+                return await query(Session(connection))
+            finally:
+                if not connection.is_closed():
+                    await say(connection, "ROLLBACK")
+
+        return await self._reading(on_a_snapshot)
+
+    async def fetch(self, statement: Executable, parameters: Parameters = None) -> Sequence[Row[Any]]:
+        async def once(connection: asyncpg.Connection) -> Sequence[Row[Any]]:
+            return (await run(connection, prepare(statement, parameters))).all()
+
+        return await self._reading(once)
+
+    async def _reading(self, query: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Read on a pooled connection, once more on a fresh one if it was lost meanwhile."""
+        for attempt in (1, 2):
+            try:
+                async with self._reader() as connection:
+                    return await query(connection)
+            except LostError:
+                if attempt == 2 or self._pool is None:
+                    raise DatabaseAwayError from None
+                await self._pool.expire_connections()
         raise AssertionError("the last attempt returns or raises")
 
+    @contextlib.asynccontextmanager
+    async def _reader(self) -> AsyncIterator[asyncpg.Connection]:
+        try:
+            if self._pool is None:
+                settings = {**self._options["server_settings"], "default_transaction_read_only": "on"}
+                options = {**self._options, "server_settings": settings}
+                self._pool = asyncpg.create_pool(min_size=0, max_size=self._readers, reset=_leave, **options)
+            await self._pool
+            connection = await self._pool.acquire(timeout=self._options["timeout"])
+        except FAILURES as error:
+            raise _refused(error) from None
+        try:
+            yield connection
+        except LostError:
+            connection.terminate()
+            raise
+        finally:
+            await self._pool.release(connection)
+
     def run_sync(self, call: Callable[[Connection], T]) -> T:
-        async def run() -> T:
+        async def alone() -> T:
             engine = create_async_engine(self._url, poolclass=NullPool)
             async with engine.begin() as connection:
                 value = await connection.run_sync(call)
@@ -80,83 +119,152 @@ class PostgresDatabase:
             return value
 
         with ThreadPoolExecutor(1) as lone:
-            return lone.submit(asyncio.run, run()).result()
+            return lone.submit(asyncio.run, alone()).result()
 
     async def close(self) -> None:
         for waiting in self._queues:
             waiting.put_nowait(None)
         await asyncio.gather(*self._tasks)
-        await self._engine.dispose()
+        if self._pool is not None:
+            await self._pool.close()
 
-    async def _write_batches(self, jobs: "asyncio.Queue[Queued[Any] | None]") -> None:
-        """Run as one writer, the only owner of its queue, until the closing `None`."""
+
+async def _leave(_connection: asyncpg.Connection) -> None:
+    """Leave a connection as it is when it goes back to the pool: our queries set nothing that outlives them."""
+
+
+def _refused(error: Exception) -> DatabaseAwayError:
+    """Say that there is no connection to be had: not tried again here, since callers know how long they can wait."""
+    log.warning("database.refuses", error=type(error).__name__)
+    return DatabaseAwayError()
+
+
+@dataclass(slots=True)
+class _Writer:
+    """The only owner of one queue and one connection."""
+
+    options: Mapping[str, Any]
+    jobs: "asyncio.Queue[Queued[Any] | None]"
+    connection: asyncpg.Connection | None = None
+
+    async def run(self) -> None:
+        """Write batches until the closing `None`."""
         closing = False
         while not closing:
-            batch = [await jobs.get()]
-            while len(batch) < BATCH_MAX and not jobs.empty():
-                batch.append(jobs.get_nowait())
+            batch = [await self.jobs.get()]
+            while len(batch) < BATCH_MAX and not self.jobs.empty():
+                batch.append(self.jobs.get_nowait())
             closing = None in batch
             works = [job for job in batch if job is not None]
             if works:
-                resolve(works, await self._write_batch(works))
+                await self._write(works)
+        if self.connection is not None and not self.connection.is_closed():
+            with contextlib.suppress(*FAILURES):
+                await self.connection.close(timeout=self.options["timeout"])
 
-    async def _write_batch(self, batch: Sequence[Queued[Any]]) -> BaseException | None:
-        """Write without savepoints, since few works fail; if one of several does, all again with them."""
-        write = _write_plainly
+    async def _write(self, batch: Sequence[Queued[Any]]) -> None:
+        """Write a batch and tell its callers; after a deadlock, each of its works alone."""
+        failure = await self._commit(batch)
+        if len(batch) > 1 and isinstance(failure, CrossedError):
+            for job in batch:
+                await self._write([job])
+        else:
+            resolve(batch, DatabaseAwayError() if isinstance(failure, CrossedError) else failure)
+
+    async def _commit(self, batch: Sequence[Queued[Any]]) -> BaseException | None:
+        """Write works in one transaction; return what all of them failed by, if anything."""
+        failure: Exception | None = None
         for attempt in range(RETRIES_MAX + 1):
             committing = False
             try:
-                async with self._engine.connect() as connection:
-                    try:
-                        await write(connection, batch)
-                    except _WorkFailedError:
-                        await connection.rollback()
-                        if len(batch) == 1:
-                            return None
-                        write = _write_in_savepoints
-                        await write(connection, batch)
-                    committing = True
-                    await connection.commit()
-            except Exception as failure:  # noqa: BLE001 whatever broke the commit is every caller's to hear
-                again = _retryable(failure) or (_is_lost(failure) and not committing)
-                if attempt == RETRIES_MAX or not again:
-                    return failure
-                await asyncio.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 jitter
+                connection = await self._connected()
+                await say(connection, "BEGIN")
+                written = await _run_all(connection, batch)
+                committing = written
+                await say(connection, "COMMIT" if written else "ROLLBACK")
+            except CrossedError as error:
+                failure = error
+                await self._undo()
+                if len(batch) > 1:
+                    break
+            except LostError:
+                log.warning("database.away", committing=committing)
+                failure = DatabaseAwayError()
+                self._drop()
+                if committing:
+                    break
+            except DatabaseAwayError as error:
+                return error
+            except Exception as error:  # noqa: BLE001 whatever broke the commit is every caller's to hear
+                await self._undo()
+                return error
             else:
                 return None
-        return None
+            await asyncio.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 jitter
+        return failure
+
+    async def _undo(self) -> None:
+        """Leave the connection fit for the next batch."""
+        try:
+            if self.connection is not None:
+                await say(self.connection, "ROLLBACK")
+        except Exception:  # noqa: BLE001 then a new one
+            self._drop()
+
+    def _drop(self) -> None:
+        if self.connection is not None:
+            self.connection.terminate()
+        self.connection = None
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self.connection is None or self.connection.is_closed():
+            self.connection = None
+            try:
+                self.connection = await asyncpg.connect(**self.options)
+            except FAILURES as error:
+                raise _refused(error) from None
+        return self.connection
 
 
-async def _write_plainly(connection: AsyncConnection, batch: Sequence[Queued[Any]]) -> None:
+async def _run_all(connection: asyncpg.Connection, batch: Sequence[Queued[Any]]) -> bool:
+    """Run a batch's works; False if its only work failed, so that there is nothing to commit."""
+    if len(batch) == 1:
+        await _run(connection, batch[0], alone=True)
+        return batch[0].error is None
+    if not await _run_together(connection, batch):
+        await say(connection, "ROLLBACK; BEGIN")
+        for job in batch:
+            await say(connection, "SAVEPOINT work")
+            await _run(connection, job, alone=True)
+            await say(connection, "RELEASE work" if job.error is None else "ROLLBACK TO work; RELEASE work")
+    return True
+
+
+async def _run_together(connection: asyncpg.Connection, batch: Sequence[Queued[Any]]) -> bool:
+    """Run works one after the other without savepoints; False if one failed and took the others with it."""
+    together = Later()
     for job in batch:
-        await _run(connection, job)
+        await _run(connection, job, later=together)
         if job.error is not None:
-            raise _WorkFailedError from job.error
-
-
-async def _write_in_savepoints(connection: AsyncConnection, batch: Sequence[Queued[Any]]) -> None:
-    for job in batch:
-        savepoint = await connection.begin_nested()
-        await _run(connection, job)
-        await (savepoint.commit() if job.error is None else savepoint.rollback())
-
-
-async def _run(connection: AsyncConnection, job: Queued[Any]) -> None:
-    """Run one work; keep what it raised unless that is about the whole batch."""
-    job.error, tx = None, _AsyncTransaction(connection)
+            return False
     try:
-        job.value = await job.work(tx)
-    except Exception as error:
-        if _retryable(error) or _is_lost(error):
-            raise
+        await Session(connection, together).flush()
+    except DBAPIError:
+        return False
+    return True
+
+
+async def _run(
+    connection: asyncpg.Connection, job: Queued[Any], *, later: Later | None = None, alone: bool = False
+) -> None:
+    """Run one work; keep what it raised unless that is about the whole batch."""
+    job.error, session = None, Session(connection, later or Later())
+    try:
+        job.value = await job.work(session)
+        if alone:
+            await session.flush()
+    except (LostError, CrossedError):
+        raise
+    except Exception as error:  # noqa: BLE001 a failing work loses only itself
         job.error = error
-    job.calls = tx.calls
-
-
-def _is_lost(error: BaseException) -> bool:
-    """Say whether the connection ended under this error."""
-    return isinstance(error, DBAPIError) and error.connection_invalidated
-
-
-def _retryable(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _RETRYABLE
+    job.calls = session.calls

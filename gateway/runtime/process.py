@@ -75,7 +75,12 @@ class RoleProcess:
         failpoints.arm(settings.failpoint)
         keyring = Keyring.load(settings.keys)
         trust = TrustHolder(parse_message(Trust, read_json_object(settings.trust_file.read_bytes())))
-        database = open_database(settings.database_url)
+        database = open_database(
+            settings.database_url,
+            writers=settings.database_writers,
+            readers=settings.database_readers,
+            statement_s=settings.database_statement_s,
+        )
         migrate(database, "runtime", "gateway.runtime.migrations", settings.migration_lock_s)
         claim_database(database, settings.instance)
         sender = Sender(

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Row, create_engine, event
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql.dml import UpdateBase
 
-from gateway.runtime.transaction import BATCH_MAX, Parameters, Queued, Transaction, Work, resolve
+from gateway.runtime.transaction import BATCH_MAX, Parameters, Queued, Transaction, Values, Work, resolve
 
 T = TypeVar("T")
 
@@ -29,6 +30,13 @@ class _SyncTransaction:
 
     async def execute(self, statement: Executable, parameters: Parameters = None) -> CursorResult[Any]:
         return self.connection.execute(statement, parameters)
+
+    async def execute_all(self, *steps: tuple[Executable, Values]) -> list[int]:
+        results = [self.connection.execute(statement, values) for statement, values in steps]
+        return [len(one.all()) if one.returns_rows else one.rowcount for one in results]
+
+    async def later(self, statement: UpdateBase, *values: Values) -> None:
+        self.connection.execute(statement, list(values))  # at once: there is no exchange to save
 
     def after_commit(self, call: Callable[[], None]) -> None:
         self.calls.append(call)
@@ -104,6 +112,10 @@ class SqliteDatabase:
 
     async def read(self, query: Work[T]) -> T:
         return self._read(query)
+
+    async def fetch(self, statement: Executable, parameters: Parameters = None) -> Sequence[Row[Any]]:
+        with self._read_engine.connect() as connection:
+            return connection.execute(statement, parameters).all()
 
     def run_sync(self, call: Callable[[Connection], T]) -> T:
         with self._engine.connect() as connection:

@@ -5,21 +5,49 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import CursorResult, Executable, Row
+from sqlalchemy import Executable, Row
+from sqlalchemy.sql.dml import UpdateBase
 
 from gateway.protocol.errors import UnavailableError
 
 T = TypeVar("T")
-Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+Values = Mapping[str, Any]
+Parameters = Values | Sequence[Values] | None
 
 BATCH_MAX = 64
+
+
+class Result(Protocol):
+    """What came of one statement: its rows, and how many rows it changed or returned."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def all(self) -> Sequence[Row[Any]]: ...
+
+    def one_or_none(self) -> Row[Any] | None: ...
+
+    def scalar_one(self) -> Any: ...
 
 
 class Transaction(Protocol):
     """What a work or query sees."""
 
-    async def execute(self, statement: Executable, parameters: Parameters = None) -> CursorResult[Any]:
-        """Run one statement inside this work's savepoint."""
+    async def execute(self, statement: Executable, parameters: Parameters = None) -> Result:
+        """Run one statement inside this work's savepoint; several sets of parameters run it as often."""
+
+    async def execute_all(self, *steps: tuple[Executable, Values]) -> list[int]:
+        """Run statements on tables of their own, in one exchange; return how many rows each changed or found.
+
+        None of them may depend on what another one does.
+        """
+
+    async def later(self, statement: UpdateBase, *values: Values) -> None:
+        """Run a statement whose result nobody asks for, at the latest at the end of the batch.
+
+        There it goes together with the same statement of other works: one exchange for all of them. A statement that
+        touches the same table runs after it, so nobody can tell the difference, but for where an error appears.
+        """
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have `call` run on the event loop once the batch is durable; never if the work or the commit fails."""
@@ -35,16 +63,18 @@ class DatabaseAwayError(UnavailableError):
         super().__init__("database.unavailable", retry_after_s=5)
 
 
-async def one(tx: Transaction, statement: Executable) -> Row[Any] | None:
-    return (await tx.execute(statement)).one_or_none()
+async def one(tx: Transaction, statement: Executable, parameters: Parameters = None) -> Row[Any] | None:
+    return (await tx.execute(statement, parameters)).one_or_none()
 
 
-async def rows(tx: Transaction, statement: Executable) -> Sequence[Row[Any]]:
-    return (await tx.execute(statement)).all()
+async def rows(tx: Transaction, statement: Executable, parameters: Parameters = None) -> Sequence[Row[Any]]:
+    return (await tx.execute(statement, parameters)).all()
 
 
 @dataclass(eq=False)
 class Queued(Generic[T]):
+    """A work that waits for its batch, then what came of it."""
+
     work: Work[T]
     future: "asyncio.Future[T]"
     calls: list[Callable[[], None]] = field(default_factory=list)
@@ -53,6 +83,7 @@ class Queued(Generic[T]):
 
 
 def resolve(batch: Sequence[Queued[Any]], failure: BaseException | None) -> None:
+    """Tell every caller of a batch what came of its work; `failure` is the whole batch's."""
     for job in batch:
         if job.future.cancelled():
             continue

@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, event, func, insert, select, text, update
+from sqlalchemy import Column, Integer, MetaData, Table, Text, bindparam, event, func, insert, select, text, update
+from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from gateway.runtime.database import Database, PostgresDatabase, SqliteDatabase, Transaction, open_database
+from gateway.runtime.tables import BIG
 from tests.conftest import MakeDatabase
 from tests.postgres import postgres
 
 METADATA = MetaData()
 counters = Table("counters", METADATA, Column("id", Integer, primary_key=True), Column("n", Integer, nullable=False))
+notes = Table("notes", METADATA, Column("id", BIG, primary_key=True), Column("word", Text, nullable=False))
+ADD_COUNTER = insert(counters)
+ADD_COUNTER_ONCE = postgresql_dialect.insert(counters).on_conflict_do_nothing()
+ADD_NOTE = insert(notes)
 
 
 @pytest.fixture
@@ -81,22 +87,18 @@ async def test_a_work_that_breaks_a_constraint_loses_only_itself(database: Datab
 async def test_works_that_queue_up_share_commits(database: Database) -> None:
     commits = 0
 
-    def counted(_connection: Any) -> None:
-        nonlocal commits
-        commits += 1
-
     def executed(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         nonlocal commits
         commits += statement == "COMMIT"
 
     if isinstance(database, SqliteDatabase):
         event.listen(database._engine, "before_cursor_execute", executed)
-    elif isinstance(database, PostgresDatabase):
-        event.listen(database._engine.sync_engine, "commit", counted)
 
     await asyncio.gather(*(database.write(put(n)) for n in range(256)))
 
     assert await database.read(count) == 256
+    if isinstance(database, PostgresDatabase):  # each transaction leaves its number on the rows it wrote
+        commits = (await database.fetch(text("SELECT count(DISTINCT xmin::text) FROM counters")))[0][0]
     assert commits <= 16
 
 
@@ -259,3 +261,68 @@ async def test_sqlite_is_durable_and_guarded(sqlite: Database) -> None:
 
     assert await sqlite.write(pragmas) == ["wal", 2, 1, 0]
     assert await sqlite.read(pragmas) == ["wal", 2, 1, 1]
+
+
+async def test_what_is_to_be_written_later_is_there_in_order_once_the_work_is_done(database: Database) -> None:
+    def note(first: int) -> Any:
+        async def work(tx: Transaction) -> None:
+            await tx.later(ADD_NOTE, {"word": f"{first}"}, {"word": f"{first + 1}"})
+            await tx.later(ADD_COUNTER, {"id": first, "n": 0})
+
+        return work
+
+    await asyncio.gather(*(database.write(note(number)) for number in range(0, 60, 2)))
+
+    found = await database.fetch(select(notes.c.word).order_by(notes.c.id))
+    assert [row.word for row in found] == [str(number) for number in range(60)]
+    assert await database.read(count) == 30
+
+
+async def test_a_work_sees_what_it_and_others_of_its_batch_wanted_written_later(database: Database) -> None:
+    async def add(tx: Transaction) -> int:
+        before = await count(tx)
+        await tx.later(ADD_COUNTER, {"id": before, "n": 0})
+        await tx.later(ADD_NOTE, {"word": "beside"})
+        return await count(tx) - before
+
+    added = await asyncio.gather(*(database.write(add) for _ in range(10)))
+
+    assert added == [1] * 10
+    assert len(await database.fetch(select(notes.c.id))) == 10
+
+
+async def test_a_row_that_cannot_be_written_later_loses_only_its_work(database: Database) -> None:
+    def later(number: int) -> Any:
+        async def work(tx: Transaction) -> int:
+            await tx.later(ADD_COUNTER, {"id": number, "n": 0})
+            await tx.later(ADD_NOTE, {"word": str(number)})
+            return number
+
+        return work
+
+    results = await asyncio.gather(*(database.write(later(n)) for n in (1, 2, 2, 3)), return_exceptions=True)
+
+    assert sorted(type(one).__name__ for one in results) == ["IntegrityError", "int", "int", "int"]
+    assert sorted(row.word for row in await database.fetch(select(notes.c.word))) == ["1", "2", "3"]
+
+
+async def test_statements_that_run_at_once_tell_how_many_rows_each_touched(database: Database) -> None:
+    await database.write(put(1))
+
+    async def work(tx: Transaction) -> list[int]:
+        return await tx.execute_all(
+            (ADD_COUNTER_ONCE, {"id": 1, "n": 5}),
+            (ADD_NOTE, {"word": "first"}),
+            (ADD_COUNTER_ONCE, {"id": 2, "n": 5}),
+            (select(notes.c.id).where(notes.c.word == bindparam("wanted")), {"wanted": "absent"}),
+        )
+
+    assert await database.write(work) == [0, 1, 1, 0]
+    assert await database.read(count) == 2
+
+
+async def test_a_lone_statement_that_reads_cannot_write(database: Database) -> None:
+    with pytest.raises(DBAPIError):
+        await database.fetch(text("INSERT INTO counters VALUES (1, 0)"))
+
+    assert await database.fetch(select(counters.c.id)) == []

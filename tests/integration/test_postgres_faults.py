@@ -1,13 +1,14 @@
 """PostgreSQL as users run it: sessions end, the server crashes, a lock is held; nothing acknowledged is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from zlib import crc32
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, select, text
 from sqlalchemy.exc import DBAPIError
 
-from gateway.runtime.database import Database, Transaction, open_database, rows
+from gateway.runtime.database import Database, DatabaseAwayError, Transaction, open_database, rows
 from gateway.runtime.schema import migrate
 from tests.postgres import PostgresServer, binaries
 from tests.services import missing
@@ -163,3 +164,85 @@ async def test_a_migration_gives_up_on_a_lock_that_nobody_lets_go_of(server: Pos
     migrate(migrated, "runtime", "gateway.runtime.migrations", 5)
     await holder.close()
     await migrated.close()
+
+
+async def test_readers_that_hold_every_connection_of_theirs_stop_no_writer(database: Database) -> None:
+    reading, let_go = asyncio.Semaphore(0), asyncio.Event()
+
+    async def dawdle(tx: Transaction) -> None:
+        await rows(tx, select(NOTED.c.number))
+        reading.release()
+        await let_go.wait()
+
+    readers = [asyncio.create_task(database.read(dawdle)) for _ in range(20)]
+    await reading.acquire()
+    async with asyncio.timeout(TOGETHER_S_MAX):
+        for number in range(20):
+            await database.write(_note(number), key=str(number))
+    let_go.set()
+    await asyncio.gather(*readers)
+
+    assert sorted(await _stored(database)) == list(range(20))
+
+
+async def test_batches_that_wait_for_each_other_are_written_work_by_work(database: Database) -> None:
+    """Two writers lock rows 1 and 2 in opposite orders, a row a work: only their batches cross."""
+    await asyncio.gather(database.write(_note(1)), database.write(_note(2)))
+    meeting = asyncio.Barrier(2)
+    met: set[str] = set()
+
+    def touch(number: int, key: str, *, meet: bool) -> Callable[[Transaction], Awaitable[None]]:
+        async def work(tx: Transaction) -> None:
+            await tx.execute(NOTED.update().where(NOTED.c.number == number).values(key=NOTED.c.key + key))
+            if meet and key not in met:
+                met.add(key)
+                await meeting.wait()
+
+        return work
+
+    order = {"0": (1, 2), "1": (2, 1)}
+    assert len({crc32(key.encode()) % 4 for key in order}) == 2, "the keys need writers of their own"
+    async with asyncio.timeout(TOGETHER_S_MAX):
+        await asyncio.gather(
+            *(
+                database.write(touch(number, key, meet=number == numbers[0]), key=key)
+                for key, numbers in order.items()
+                for number in numbers
+            )
+        )
+
+    found = await database.fetch(select(NOTED.c.key))
+    assert ["".join(sorted(row.key.removeprefix("case_"))) for row in found] == ["01", "01"]
+
+
+async def test_a_server_that_stands_still_is_away_not_waited_for(server: PostgresServer) -> None:
+    database = open_database(server.fresh_url(), statement_s=0.5)
+    database.run_sync(METADATA.create_all)
+    await database.write(_note(1))
+
+    with server.frozen():
+        async with asyncio.timeout(TOGETHER_S_MAX):
+            with pytest.raises(DatabaseAwayError):
+                await database.write(_note(2))
+            with pytest.raises(DatabaseAwayError):
+                await database.fetch(select(NOTED.c.number))
+    await _until_written(database, 3)
+
+    assert {1, 3} <= set(await _stored(database))
+    await database.close()
+
+
+async def _until_written(database: Database, number: int) -> None:
+    async with asyncio.timeout(TOGETHER_S_MAX):
+        while True:
+            try:
+                return await database.write(_note(number))
+            except DatabaseAwayError:
+                await asyncio.sleep(0.1)
+
+
+def _note(number: int) -> Callable[[Transaction], Awaitable[None]]:
+    async def work(tx: Transaction) -> None:
+        await tx.execute(NOTED.insert(), [{"number": number, "key": "case_"}])
+
+    return work

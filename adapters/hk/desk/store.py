@@ -5,9 +5,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, exists, func, insert, select, tuple_, update
+from sqlalchemy import Row, exists, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import IntegrityError
 
 from adapters.hk.desk.claim import ACCEPTED, OPEN, QUEUED, REJECTED, SENT, DeskAnswer, DeskClaim
 from adapters.hk.desk.tables import answers, claims, cursors, releases, set_aside
@@ -106,10 +105,9 @@ async def add_answer(tx: Transaction, answer: DeskAnswer) -> None:
     """Queue a signed answer; `ConflictError` if the claim has an open one."""
     if await has_open_answer(tx, answer.claim_id, answer.claim_version):
         raise ConflictError("desk.answer-on-its-way", allowed_actions=())
-    try:
-        await tx.execute(insert(answers), [_written(asdict(answer))])
-    except IntegrityError:  # a twin in another transaction was faster
-        raise ConflictError("desk.answer-on-its-way", allowed_actions=()) from None
+    added = await tx.execute(postgresql.insert(answers).on_conflict_do_nothing(), _written(asdict(answer)))
+    if added.rowcount != 1:  # a twin in another transaction was faster
+        raise ConflictError("desk.answer-on-its-way", allowed_actions=())
 
 
 async def has_open_answer(tx: Transaction, claim_id: str, claim_version: int) -> bool:
