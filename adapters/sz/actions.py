@@ -185,8 +185,8 @@ async def _keep(tx: Transaction, *, deps: Deps, accepted: Accepted) -> Answer:
     """Store claim, sealed bill, message and record in one work."""
     manifest = accepted.minimised.manifest
     at = rfc3339(manifest.sent_at)
-    await store.add_case_secret(tx, deps.vault, accepted.secret)
-    [stamped] = await deps.outbox.add(tx, _post(accepted))
+    await deps.vault.keep(tx, accepted.secret)
+    [stamped] = await deps.outbox.add(tx, _post(accepted), secret=accepted.secret)
     if not await store.take_number(tx, _row(accepted, stamped, at)):
         raise NumberTakenError
     await store.add_event(tx, manifest.claim_id, "submitted", at, {"state": FIRST_STATE, "payment_state": "none"})

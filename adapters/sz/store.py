@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql
 
 from adapters.sz.tables import claims, events
@@ -12,14 +12,14 @@ from gateway.protocol.canonical import compact, read_json, read_json_object
 from gateway.protocol.claims import ClaimState, Rejected
 from gateway.protocol.errors import NotFoundError
 from gateway.runtime.database import Transaction, one, rows
-from gateway.runtime.openings import CaseSecret, Vault
-from gateway.runtime.tables import case_secrets
 
 _TAKE_NUMBER = postgresql.insert(claims).on_conflict_do_nothing(
     index_elements=["hospital", "claim_token", "claim_version"]
 )
 _ADD_EVENT = insert(events)
-_ADD_SECRET = insert(case_secrets)
+_NAMED = claims.c.claim_id == bindparam("of_claim")
+_ADDRESSED = select(claims).where(_NAMED)
+_ADDRESSED_LOCKED = _ADDRESSED.with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,6 @@ class ClaimRow:
     id: int
 
 
-async def add_case_secret(tx: Transaction, vault: Vault, secret: CaseSecret) -> None:
-    """Store the secret of a new case; it was minted and used for sealing before this work."""
-    await tx.execute(_ADD_SECRET, {"case_id": secret.case_id, "wrapped": vault.wrap(secret)})
-
-
 async def take_number(tx: Transaction, values: Mapping[str, Any]) -> bool:
     """Insert a claim; False if its hospital has used the claim number and version before."""
     taken = await tx.execute(_TAKE_NUMBER, values)
@@ -73,12 +68,12 @@ async def load_claim(tx: Transaction, claim_id: str, hospital: str) -> ClaimRow:
 
 async def load_addressed(tx: Transaction, claim_id: str) -> ClaimRow:
     """Load a claim that a message of core names, whichever hospital's it is."""
-    return _claim(await one(tx, select(claims).where(claims.c.claim_id == claim_id)))
+    return _claim(await one(tx, _ADDRESSED, {"of_claim": claim_id}))
 
 
 async def load_for_update(tx: Transaction, claim_id: str) -> ClaimRow:
     """Load and lock a claim that a message of core names."""
-    return _claim(await one(tx, select(claims).where(claims.c.claim_id == claim_id).with_for_update()))
+    return _claim(await one(tx, _ADDRESSED_LOCKED, {"of_claim": claim_id}))
 
 
 async def list_claims(tx: Transaction, hospital: str, after: int, limit: int) -> list[ClaimRow]:
@@ -117,7 +112,7 @@ async def _save(tx: Transaction, seen: ClaimRow, values: Mapping[str, Any]) -> N
 
 async def add_event(tx: Transaction, claim_id: str, event: str, at: str, shown: Mapping[str, Any]) -> None:
     row = {"claim_id": claim_id, "event": event, "at": at, "shown": compact(dict(shown)).decode()}
-    await tx.execute(_ADD_EVENT, row)
+    await tx.later(_ADD_EVENT, row)
 
 
 async def list_events(tx: Transaction, claim_id: str) -> list[dict[str, Any]]:

@@ -49,11 +49,7 @@ async def receive(tx: Transaction, deps: Deps, delivery: Delivery, manifest: Sub
     """Take a new claim in and present it to the insurer: number, message and receipts are taken or it is refused."""
     route = deps.trust.directory.route(manifest.sender, manifest.carrier, manifest.payer, delivery.received_at)
     claim = Claim.receive(manifest, route, deps.third_party_kinds)
-    await store.note_message(tx, manifest, delivery.received_at)
-    await store.check_case(tx, manifest)
-    await store.take_number(tx, manifest)
-    await store.take_receipts(tx, manifest)
-    await store.add(tx, claim, delivery.received_at)
+    await store.take_in(tx, claim, manifest, delivery.received_at)
     facts = {"asked_minor": claim.asked_minor, "currency": claim.currency}
     made = _record(deps, "claim.received", claim, delivery, facts=facts)
     await deps.outbox.add(
@@ -257,8 +253,7 @@ async def _load(tx: Transaction, manifest: Manifest) -> Claim:
 
 
 async def _save(tx: Transaction, delivery: Delivery, manifest: Manifest, seen: Claim, moved: Claim) -> None:
-    await store.note_message(tx, manifest, delivery.received_at)
-    await store.save(tx, moved, seen=seen.revision)
+    await store.save(tx, moved, seen=seen.revision, moved_by=(manifest, delivery.received_at))
 
 
 def _claim_fields(manifest: Manifest, delivery: Delivery) -> dict[str, str | int | None]:

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Executable, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql
 
 from gateway.claims.claim import Claim, State
@@ -17,11 +18,28 @@ from gateway.protocol.errors import ConflictError, NotFoundError, RetryError
 from gateway.protocol.exchange import Manifest
 from gateway.runtime.database import Transaction, one
 
+_NAMED = select(claims).where(claims.c.claim_id == bindparam("of_claim"))
+_NAMED_LOCKED = _NAMED.with_for_update()
+_OF_ANOTHER = (
+    select(claims.c.claim_id)
+    .where(claims.c.case_id == bindparam("of_case"), claims.c.hospital != bindparam("of_hospital"))
+    .limit(1)
+)
+_CHANGED = ("state", "payment_state", "decision_version", "obligated_minor", "obligation_id", "revision")
+_SAVE = (
+    update(claims)
+    .where(claims.c.claim_id == bindparam("of_claim"), claims.c.revision == bindparam("seen"))
+    .values({name: bindparam(f"new_{name}") for name in _CHANGED})
+)
+_ADD = postgresql.insert(claims).on_conflict_do_nothing()
+_NOTE_MESSAGE = postgresql.insert(messages).on_conflict_do_nothing()
+_TAKE_NUMBER = postgresql.insert(numbers).on_conflict_do_nothing()
+_TAKE_RECEIPT = postgresql.insert(live_receipts).on_conflict_do_nothing()
+
 
 async def load(tx: Transaction, claim_id: str, *, lock: bool = True) -> Claim:
     """Load and lock a claim; `NotFoundError` if there is none. A read-only snapshot cannot lock."""
-    statement = select(claims).where(claims.c.claim_id == claim_id)
-    found = await one(tx, statement.with_for_update() if lock else statement)
+    found = await one(tx, _NAMED_LOCKED if lock else _NAMED, {"of_claim": claim_id})
     if found is None:
         raise NotFoundError("claim.unknown")
     row = dict(found._mapping)
@@ -42,70 +60,59 @@ def _row(claim: Claim) -> dict[str, Any]:
     return asdict(claim) | {"line_amounts_minor": compact(list(claim.line_amounts_minor)).decode()}
 
 
-async def add(tx: Transaction, claim: Claim, received_at: datetime) -> None:
-    """Add a received claim; its id is the author's choice, so one that is taken is refused."""
-    row = _row(claim) | {"received_at": rfc3339(received_at)}
-    if (await tx.execute(postgresql.insert(claims).on_conflict_do_nothing(), row)).rowcount != 1:
-        raise ConflictError("claim.id-taken")
+async def take_in(tx: Transaction, claim: Claim, manifest: SubmittedManifest, received_at: datetime) -> None:
+    """Add a received claim, and take for ever its message, number and id, and its receipts while it lives.
 
-
-async def save(tx: Transaction, claim: Claim, *, seen: int) -> None:
-    """Write a moved claim; the row must still be at the revision that was loaded."""
-    changed = {
-        "state": claim.state,
-        "payment_state": claim.payment_state,
-        "decision_version": claim.decision_version,
-        "obligated_minor": claim.obligated_minor,
-        "obligation_id": claim.obligation_id,
-        "revision": claim.revision,
-    }
-    here = (claims.c.claim_id == claim.claim_id, claims.c.revision == seen)
-    if (await tx.execute(update(claims).where(*here).values(changed))).rowcount != 1:
-        raise RetryError("claim.moved-meanwhile")
-
-
-async def note_message(tx: Transaction, manifest: Manifest, at: datetime) -> None:
-    """Remember (sender, msg_id) for ever; a second time is a replay."""
-    row = {
-        "sender": manifest.sender,
-        "msg_id": manifest.msg_id,
-        "claim_id": manifest.claim_id,
-        "at": rfc3339(at),
-    }
-    if (await tx.execute(postgresql.insert(messages).on_conflict_do_nothing(), row)).rowcount != 1:
-        raise ConflictError("message.replayed")
-
-
-async def check_case(tx: Transaction, manifest: SubmittedManifest) -> None:
-    """Refuse a case id of another hospital: the log's chain and the case's secret belong to one."""
-    here = (claims.c.case_id == manifest.case_id, claims.c.hospital != manifest.sender)
-    if await one(tx, select(claims.c.claim_id).where(*here).limit(1)) is not None:
-        raise ConflictError("claim.case-of-another")
-
-
-async def take_number(tx: Transaction, manifest: SubmittedManifest) -> None:
-    """Take (hospital, claim number, version) for ever."""
-    row = {
+    What is taken is refused: the message (a replay), the claim's number and version, its id, which is the author's
+    choice, a receipt that is live on another claim of the same payer rank. So is a case id of another hospital: the
+    log's chain and the case's secret belong to one.
+    """
+    number = {
         "hospital": manifest.sender,
         "claim_token": manifest.claim_token,
         "claim_version": manifest.claim_version,
         "claim_id": manifest.claim_id,
     }
-    if (await tx.execute(postgresql.insert(numbers).on_conflict_do_nothing(), row)).rowcount != 1:
-        raise ConflictError("claim.number-taken")
+    row = _row(claim) | {"received_at": rfc3339(received_at)}
+    case = {"of_case": manifest.case_id, "of_hospital": manifest.sender}
+    steps = [_noting(manifest, received_at), (_TAKE_NUMBER, number), (_ADD, row), *_taking_receipts(manifest)]
+    *taken, of_another = await tx.execute_all(*steps, (_OF_ANOTHER, case))
+    if of_another:
+        raise ConflictError("claim.case-of-another")
+    refusals = ["message.replayed", "claim.number-taken", "claim.id-taken"]
+    for count, code in zip_longest(taken, refusals, fillvalue="receipt.live-on-another-claim"):
+        if count != 1:
+            raise ConflictError(str(code))
 
 
-async def take_receipts(tx: Transaction, manifest: SubmittedManifest) -> None:
-    """Make every receipt live on this claim, or none: another live claim of the same payer rank wins."""
-    for token in sorted(set(manifest.receipt_tokens)):
-        row = {
-            "hospital": manifest.sender,
-            "receipt_token": token,
-            "payer_rank": manifest.payer_rank,
-            "claim_id": manifest.claim_id,
-        }
-        if (await tx.execute(postgresql.insert(live_receipts).on_conflict_do_nothing(), row)).rowcount != 1:
-            raise ConflictError("receipt.live-on-another-claim")
+async def save(tx: Transaction, claim: Claim, *, seen: int, moved_by: tuple[Manifest, datetime] | None = None) -> None:
+    """Write a moved claim, and the message that moved it; the row must still be at the revision that was loaded."""
+    changed = {
+        "new_state": claim.state,
+        "new_payment_state": claim.payment_state,
+        "new_decision_version": claim.decision_version,
+        "new_obligated_minor": claim.obligated_minor,
+        "new_obligation_id": claim.obligation_id,
+        "new_revision": claim.revision,
+    }
+    saving = (_SAVE, changed | {"of_claim": claim.claim_id, "seen": seen})
+    counts = await tx.execute_all(saving, *([] if moved_by is None else [_noting(*moved_by)]))
+    if counts[1:] == [0]:
+        raise ConflictError("message.replayed")
+    if counts[0] != 1:
+        raise RetryError("claim.moved-meanwhile")
+
+
+def _noting(manifest: Manifest, at: datetime) -> tuple[Executable, dict[str, Any]]:
+    """Remember (sender, msg_id) for ever; a second time is a replay."""
+    row = {"sender": manifest.sender, "msg_id": manifest.msg_id, "claim_id": manifest.claim_id, "at": rfc3339(at)}
+    return _NOTE_MESSAGE, row
+
+
+def _taking_receipts(manifest: SubmittedManifest) -> list[tuple[Executable, dict[str, Any]]]:
+    """Make every receipt live on this claim, in one order whoever takes them."""
+    common = {"hospital": manifest.sender, "payer_rank": manifest.payer_rank, "claim_id": manifest.claim_id}
+    return [(_TAKE_RECEIPT, common | {"receipt_token": token}) for token in sorted(set(manifest.receipt_tokens))]
 
 
 async def let_go_of_receipts(tx: Transaction, claim_id: str) -> None:

@@ -11,22 +11,24 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import structlog
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Integer, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql
 
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.clock import Clock, rfc3339
-from gateway.runtime.database import Database, Transaction, one, rows
+from gateway.runtime.database import Database, Transaction, rows
 from gateway.runtime.observability import FEED_NUMBERED
 from gateway.runtime.paging import Cursors
 from gateway.runtime.tables import feed, feed_cursors
 
 NUMBERED_MAX = 500
 IDLE_S = 0.5
+GATHER_S = 0.01
+"""A short pause before numbers are given: items come in bursts, and so do the readers that each number wakes."""
 LOOK_S = 1.0
 """How often a waiting reader looks by itself: another process of the role may be the one that numbers."""
 
@@ -56,7 +58,7 @@ class FeedSequencer:
     async def append(self, tx: Transaction, tenant: str, item: Mapping[str, Any]) -> None:
         """Add an item in the caller's work; it gets its position after the commit."""
         row = {"tenant": tenant, "item": compact(dict(item)).decode(), "at": rfc3339(self.clock.now())}
-        await tx.execute(insert(feed), [row])
+        await tx.later(_ADD, row)
         tx.after_commit(self._wake.set)
 
     async def run(self) -> None:
@@ -72,11 +74,12 @@ class FeedSequencer:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(IDLE_S):
                         await self._wake.wait()
+                await asyncio.sleep(GATHER_S)
             self._wake.clear()
 
     async def step(self) -> int:
         """Number one batch; returns how many rows got a position."""
-        if not await self.database.read(partial(rows, statement=_WAITING.limit(1))):
+        if not await self.database.fetch(_ANY_WAITING):
             return 0
         numbered = await self.database.write(self._number, key="feed")
         for tenant in set(numbered):
@@ -87,7 +90,7 @@ class FeedSequencer:
         return len(numbered)
 
     async def _number(self, tx: Transaction) -> list[str]:
-        found = await rows(tx, _WAITING.limit(NUMBERED_MAX))
+        found = await rows(tx, _WAITING)
         positions = {tenant: await self._last(tx, tenant) for tenant in {row.tenant for row in found}}
         numbers = []
         for row in found:
@@ -98,8 +101,7 @@ class FeedSequencer:
         return [row.tenant for row in found]
 
     async def _last(self, tx: Transaction, tenant: str) -> int:
-        found = await one(tx, select(func.coalesce(func.max(feed.c.position), 0)).where(feed.c.tenant == tenant))
-        return 0 if found is None else int(found[0])
+        return int((await tx.execute(_LAST, {"of_tenant": tenant})).scalar_one())
 
     async def page(self, tenant: str, after: str | None, *, limit: int, wait_s: float = 0) -> Page:
         """Return what came after a cursor (None: after the last acknowledged); waits without holding a connection."""
@@ -107,7 +109,7 @@ class FeedSequencer:
         deadline = asyncio.get_running_loop().time() + wait_s
         while True:
             arrived = self._arrived.setdefault(tenant, asyncio.Event())
-            found = await self.database.read(partial(self._read, tenant=tenant, after=position, limit=limit))
+            found = await self._read(tenant, position, limit)
             left_s = deadline - asyncio.get_running_loop().time()
             if found or left_s <= 0:
                 break
@@ -126,17 +128,13 @@ class FeedSequencer:
 
         await self.database.write(work, key=tenant)
 
-    async def _read(
-        self, tx: Transaction, *, tenant: str, after: int, limit: int
-    ) -> list[tuple[int, Mapping[str, Any]]]:
-        here = (feed.c.tenant == tenant, feed.c.position > after)
-        found = await rows(tx, select(feed.c.position, feed.c.item).where(*here).order_by(feed.c.position).limit(limit))
+    async def _read(self, tenant: str, after: int, limit: int) -> list[tuple[int, Mapping[str, Any]]]:
+        found = await self.database.fetch(_PAGE, {"of_tenant": tenant, "after": after, "at_most": limit})
         return [(row.position, read_json_object(row.item.encode())) for row in found]
 
     async def _acknowledged(self, tenant: str) -> int:
-        statement = select(feed_cursors.c.acknowledged).where(feed_cursors.c.tenant == tenant)
-        found = await self.database.read(partial(one, statement=statement))
-        return 0 if found is None else int(found.acknowledged)
+        found = await self.database.fetch(_ACKNOWLEDGED, {"of_tenant": tenant})
+        return int(found[0].acknowledged) if found else 0
 
     def _read_cursor(self, tenant: str, cursor: str) -> int:
         return int(self._cursors.read(_scope(tenant), cursor)[0])
@@ -146,7 +144,16 @@ class FeedSequencer:
         return Cursors(self.storage)
 
 
-_WAITING = select(feed.c.id, feed.c.tenant).where(feed.c.position.is_(None)).order_by(feed.c.id)
+_ADD = insert(feed)
+_UNNUMBERED = select(feed.c.id, feed.c.tenant).where(feed.c.position.is_(None)).order_by(feed.c.id)
+_WAITING = _UNNUMBERED.limit(NUMBERED_MAX)
+_ANY_WAITING = _UNNUMBERED.limit(1)
+_OF_TENANT = feed.c.tenant == bindparam("of_tenant")
+_LAST = select(func.coalesce(func.max(feed.c.position), 0)).where(_OF_TENANT)
+_AFTER = feed.c.position > bindparam("after", type_=BigInteger)
+_PAGE = select(feed.c.position, feed.c.item).where(_OF_TENANT, _AFTER).order_by(feed.c.position)
+_PAGE = _PAGE.limit(bindparam("at_most", type_=Integer))
+_ACKNOWLEDGED = select(feed_cursors.c.acknowledged).where(feed_cursors.c.tenant == bindparam("of_tenant"))
 
 
 def _scope(tenant: str) -> str:

@@ -7,10 +7,9 @@ there is no in-flight state.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import BindParameter, Row, bindparam, select, update
 from sqlalchemy.dialects import postgresql
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,6 +25,16 @@ from gateway.runtime.outbox import Stamped
 from gateway.runtime.tables import idempotency
 
 KEY_LENGTH_MAX = 200
+
+_AT: dict[str, BindParameter[str]] = {name: bindparam(f"at_{name}") for name in ("tenant", "operation", "key")}
+_HERE = tuple(idempotency.c[name] == place for name, place in _AT.items())
+_LOAD = select(idempotency).where(*_HERE)
+_TAKE = postgresql.insert(idempotency).values(_AT).on_conflict_do_nothing()
+_ANSWER = (
+    update(idempotency)
+    .where(*_HERE)
+    .values({name: bindparam(f"new_{name}") for name in ("status", "answer", "location", "stamp", "kid")})
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +77,21 @@ def require_key(request: Request) -> str:
 
 async def answered_before(database: Database, scope: Scope, raw: bytes) -> Stored | None:
     """Return the stored answer of a known key; `idempotency.key-reused` if it came with another body."""
-    found = await database.read(partial(_load, scope=scope))
-    return None if found is None else _stored(found, raw)
+    found = await database.fetch(_LOAD, _place(scope))
+    return _stored(found[0], raw) if found else None
 
 
 async def once(tx: Transaction, scope: Scope, raw: bytes, effect: Callable[[Transaction], Awaitable[Answer]]) -> Stored:
     """Run `effect` in this work unless the key is taken; then return what it answered."""
     row = {
-        "tenant": scope.tenant,
-        "operation": scope.operation,
-        "key": scope.key,
         "body_sha256": sha256_hex(raw),
         "status": 0,
         "answer": "{}",
         "at": rfc3339(scope.clock.now()),
     }
-    taken = await tx.execute(postgresql.insert(idempotency).on_conflict_do_nothing(), row)
+    taken = await tx.execute(_TAKE, row | _place(scope))
     if taken.rowcount != 1:
-        found = await _load(tx, scope)
+        found = await one(tx, _LOAD, _place(scope))
         if found is None:
             raise RuntimeError("a taken idempotency key has no row")
         return _stored(found, raw)
@@ -97,7 +103,7 @@ async def once(tx: Transaction, scope: Scope, raw: bytes, effect: Callable[[Tran
         "stamp": answer.stamped.payload if answer.stamped else None,
         "kid": answer.stamped.kid if answer.stamped else None,
     }
-    await tx.execute(update(idempotency).where(*_here(scope)).values(stored))
+    await tx.later(_ANSWER, {f"new_{name}": value for name, value in stored.items()} | _place(scope))
     return Stored(answer, replayed=False)
 
 
@@ -113,13 +119,8 @@ def render(stored: Stored, keyring: Keyring) -> Response:
     return reply(answer.status, body, headers)
 
 
-def _here(scope: Scope) -> tuple[Any, ...]:
-    names = (idempotency.c.tenant == scope.tenant, idempotency.c.operation == scope.operation)
-    return (*names, idempotency.c.key == scope.key)
-
-
-async def _load(tx: Transaction, scope: Scope) -> Row[Any] | None:
-    return await one(tx, select(idempotency).where(*_here(scope)))
+def _place(scope: Scope) -> dict[str, str]:
+    return {"at_tenant": scope.tenant, "at_operation": scope.operation, "at_key": scope.key}
 
 
 def _stored(row: Row[Any], raw: bytes) -> Stored:

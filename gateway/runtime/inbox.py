@@ -7,7 +7,7 @@ message can never push out a true one.
 from datetime import datetime, timedelta
 from enum import Enum
 
-from sqlalchemy import delete, select
+from sqlalchemy import BigInteger, BindParameter, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql
 
 from gateway.protocol.clock import rfc3339
@@ -26,34 +26,23 @@ class Admitted(Enum):
     GAP = "gap"
 
 
-_ADVANCE = postgresql.insert(inbox)
-_ADVANCE_TO = _ADVANCE.on_conflict_do_update(
-    index_elements=["consumer", "role", "topic", "key"],
-    set_={"last_seq": _ADVANCE.excluded.last_seq},
-    where=inbox.c.last_seq == _ADVANCE.excluded.last_seq - 1,
-)
-"""The first message of a stream has no row to lock: the condition makes the slower of two twins change nothing."""
+_AT: dict[str, BindParameter[str]] = {name: bindparam(f"at_{name}") for name in ("consumer", "role", "topic", "key")}
+_HERE = tuple(inbox.c[name] == place for name, place in _AT.items())
+_TO = bindparam("to_seq", type_=BigInteger)
+_BEGIN = postgresql.insert(inbox).values({**_AT, "last_seq": _TO}).on_conflict_do_nothing()
+_ADVANCE = update(inbox).where(*_HERE, inbox.c.last_seq == _TO - 1).values(last_seq=_TO)
+"""The row's lock, or its uniqueness, makes the slower of two twins change nothing."""
+_LAST = select(inbox.c.last_seq).where(*_HERE)
 
 
 async def admit(tx: Transaction, consumer: str, stamp: Stamp) -> Admitted:
     """Say what to do with `stamp.seq` and, if it is next, advance the stream."""
-    here = (inbox.c.consumer == consumer, inbox.c.role == stamp.role)
-    there = (inbox.c.topic == stamp.topic, inbox.c.key == stamp.key)
-    found = await one(tx, select(inbox.c.last_seq).where(*here, *there).with_for_update())
-    last = 0 if found is None else int(found.last_seq)
-    if stamp.seq <= last:
-        return Admitted.DUPLICATE
-    if stamp.seq > last + 1:
-        return Admitted.GAP
-    row = {
-        "consumer": consumer,
-        "role": stamp.role,
-        "topic": stamp.topic,
-        "key": stamp.key,
-        "last_seq": stamp.seq,
-    }
-    advanced = await tx.execute(_ADVANCE_TO, row)
-    return Admitted.APPLY if advanced.rowcount == 1 else Admitted.DUPLICATE
+    here = {"at_consumer": consumer, "at_role": stamp.role, "at_topic": stamp.topic, "at_key": stamp.key}
+    advance = _BEGIN if stamp.seq == 1 else _ADVANCE
+    if (await tx.execute(advance, here | {"to_seq": stamp.seq})).rowcount == 1:
+        return Admitted.APPLY
+    found = await one(tx, _LAST, here)
+    return Admitted.GAP if stamp.seq > (found.last_seq if found else 0) + 1 else Admitted.DUPLICATE
 
 
 async def park(

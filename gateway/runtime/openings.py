@@ -13,7 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from gateway.protocol.canonical import canonical, read_json_object
 from gateway.protocol.errors import NotFoundError
@@ -22,6 +22,9 @@ from gateway.runtime.tables import case_secrets, openings
 
 NONCE_BYTES = 12
 SECRET_BYTES = 32
+_SECRET_OF = select(case_secrets.c.wrapped).where(case_secrets.c.case_id == bindparam("of_case"))
+_ADD_SECRET = insert(case_secrets)
+_ADD_OPENING = insert(openings)
 
 
 def derive(secret: bytes, info: str) -> bytes:
@@ -67,16 +70,20 @@ class Vault:
 
     async def of_case(self, tx: Transaction, case_id: str) -> CaseSecret:
         """Load the secret of a case, or make it in this work. The caller holds the case's stream or aggregate."""
-        found = await one(tx, select(case_secrets.c.wrapped).where(case_secrets.c.case_id == case_id))
+        found = await one(tx, _SECRET_OF, {"of_case": case_id})
         if found is not None:
             return self.unwrap(case_id, found.wrapped)
         secret = CaseSecret.mint(case_id)
-        await tx.execute(insert(case_secrets), [{"case_id": case_id, "wrapped": self.wrap(secret)}])
+        await self.keep(tx, secret)
         return secret
+
+    async def keep(self, tx: Transaction, secret: CaseSecret) -> None:
+        """Store the secret of a new case."""
+        await tx.later(_ADD_SECRET, {"case_id": secret.case_id, "wrapped": self.wrap(secret)})
 
     async def existing(self, tx: Transaction, case_id: str) -> CaseSecret:
         """Load the secret of a case; `NotFoundError` once it has been erased."""
-        found = await one(tx, select(case_secrets.c.wrapped).where(case_secrets.c.case_id == case_id))
+        found = await one(tx, _SECRET_OF, {"of_case": case_id})
         if found is None:
             raise NotFoundError("case.erased")
         return self.unwrap(case_id, found.wrapped)
@@ -89,7 +96,7 @@ async def add(tx: Transaction, secret: CaseSecret, facts_by_eid: Mapping[str, Ma
         for eid, facts in facts_by_eid.items()
     ]
     if boxes:
-        await tx.execute(insert(openings), boxes)
+        await tx.later(_ADD_OPENING, *boxes)
 
 
 async def load(tx: Transaction, vault: Vault, case_ids: set[str], eids: list[str]) -> dict[str, tuple[bytes, Any]]:

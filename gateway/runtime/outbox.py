@@ -26,10 +26,12 @@ from gateway.protocol.records import Record
 from gateway.runtime import openings
 from gateway.runtime.database import Database, Transaction, one
 from gateway.runtime.keys import TrustHolder
-from gateway.runtime.openings import Vault
+from gateway.runtime.openings import CaseSecret, Vault
 from gateway.runtime.tables import audit_rows, outbox, streams
 
 SHARDS = 16
+_ADD_POST = insert(outbox)
+_ADD_RECORD = insert(audit_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +101,28 @@ class Outbox:
     wake: Callable[[], None] = field(default=lambda: None)
     wake_audit: Callable[[], None] = field(default=lambda: None)
 
-    async def add(self, tx: Transaction, *announcements: Post | Record) -> list[Stamped]:
-        """Add posts (with their records) and further records, in order; return the stamps of the posts."""
+    async def add(
+        self, tx: Transaction, *announcements: Post | Record, secret: CaseSecret | None = None
+    ) -> list[Stamped]:
+        """Add posts (with their records) and further records, in order; return the stamps of the posts.
+
+        `secret` is the case's, where the caller has it at hand.
+        """
         at = self.sender.clock.now()
         posts = [one for one in announcements if isinstance(one, Post)]
-        stamped = [await self._add_post(tx, post, at) for post in posts]
+        seqs = await _next_seqs(tx, posts)
+        stamped = [await self._add_post(tx, post, seq, at) for post, seq in zip(posts, seqs, strict=True)]
         seen: dict[str, Record] = {}
         for announcement in announcements:
             made = announcement.record if isinstance(announcement, Post) else announcement
             seen[made.eid] = made
-        await self._add_records(tx, list(seen.values()))
+        await self._add_records(tx, list(seen.values()), secret)
         if posts:
             tx.after_commit(self.wake)
         tx.after_commit(self.wake_audit)
         return stamped
 
-    async def _add_post(self, tx: Transaction, post: Post, at: datetime) -> Stamped:
-        seq = await _next_seq(tx, post.topic, post.key)
+    async def _add_post(self, tx: Transaction, post: Post, seq: int, at: datetime) -> Stamped:
         sender = self.sender
         stamp = Stamp(
             eid=post.record.eid,
@@ -149,11 +156,11 @@ class Outbox:
             "bytes": size,
             "created_at": rfc3339(at),
         }
-        await tx.execute(insert(outbox), [row])
+        await tx.later(_ADD_POST, row)
         tx.after_commit(partial(self.admission.count, 1, size))
         return Stamped(payload, sender.stamp_key.kid)
 
-    async def _add_records(self, tx: Transaction, records: Sequence[Record]) -> None:
+    async def _add_records(self, tx: Transaction, records: Sequence[Record], known: CaseSecret | None) -> None:
         values = [
             {
                 "eid": record.eid,
@@ -166,9 +173,10 @@ class Outbox:
             for record in records
         ]
         if values:
-            await tx.execute(insert(audit_rows), values)
+            await tx.later(_ADD_RECORD, *values)
         for case_id in {record.case_id for record in records if record.facts and record.case_id}:
-            secret = await self.sender.vault.of_case(tx, case_id)
+            at_hand = known is not None and known.case_id == case_id
+            secret = known if known is not None and at_hand else await self.sender.vault.of_case(tx, case_id)
             facts = {record.eid: record.facts for record in records if record.case_id == case_id and record.facts}
             await openings.add(tx, secret, facts)
 
@@ -184,10 +192,15 @@ _TAKE_SEQ = _take_seq(postgresql.Insert)
 """Both dialects write this upsert alike; the row's lock is held until the commit, so order is commit order."""
 
 
-async def _next_seq(tx: Transaction, topic: str, key: str) -> int:
-    taken = await tx.execute(_TAKE_SEQ, {"topic": topic, "key": key, "seq": 1})
-    [(seq,)] = taken.all()
-    return int(seq)
+async def _next_seqs(tx: Transaction, posts: Sequence[Post]) -> list[int]:
+    """Take the next number of each post's stream; streams are locked in one order, whoever takes them."""
+    if not posts:
+        return []
+    places = sorted(range(len(posts)), key=lambda place: (posts[place].topic, posts[place].key))
+    wanted = [{"topic": posts[place].topic, "key": posts[place].key, "seq": 1} for place in places]
+    taken = await tx.execute(_TAKE_SEQ, wanted)
+    seqs = dict(zip(places, (int(seq) for (seq,) in taken.all()), strict=True))
+    return [seqs[place] for place in range(len(posts))]
 
 
 async def load_admission(database: Database, *, rows_max: int, bytes_max: int) -> Admission:

@@ -21,7 +21,7 @@ from gateway.protocol.exchange import Exchange
 from gateway.protocol.jose import PrivateKey, Typ, sign
 from gateway.runtime import failpoints
 from gateway.runtime.bus import Bus, BusRecord
-from gateway.runtime.database import Database, Transaction, rows
+from gateway.runtime.database import Database, Transaction
 from gateway.runtime.keys import Keyring
 from gateway.runtime.observability import RELAY_PUBLISHED
 from gateway.runtime.outbox import Outbox
@@ -29,10 +29,16 @@ from gateway.runtime.tables import outbox as outbox_table
 
 BATCH_MAX = 500
 IDLE_S = 0.5
+GATHER_S = 0.005
+"""A short pause before each batch: messages come in bursts."""
 BACK_OFF_S_MAX = 5.0
 """A bus that is down answers at once that it backs off itself; here it only matters how soon we hear it is back."""
 
 log = structlog.get_logger("relay")
+
+_UNPUBLISHED = (
+    select(outbox_table).where(outbox_table.c.published_at.is_(None)).order_by(outbox_table.c.id).limit(BATCH_MAX)
+)
 
 
 def signed_exchange(row: Row[Any], key: PrivateKey) -> Exchange:
@@ -67,14 +73,12 @@ class Relay:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self.wake.wait()
+                await asyncio.sleep(GATHER_S)
             self.wake.clear()
 
     async def step(self) -> int:
         """Publish one batch; returns how many rows were marked."""
-        unpublished = select(outbox_table).where(outbox_table.c.published_at.is_(None))
-        found = await self.database.read(
-            partial(rows, statement=unpublished.order_by(outbox_table.c.id).limit(BATCH_MAX))
-        )
+        found = await self.database.fetch(_UNPUBLISHED)
         failpoints.reach("relay.after_select")
         done: list[Row[Any]] = []
         for topic, group in groupby(sorted(found, key=lambda row: (row.topic, row.id)), key=lambda row: row.topic):

@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import Any
 
-import asyncpg
+import asyncpg  # noqa: TID251 the bare peer is what intake is compared with
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict

@@ -1,6 +1,7 @@
 """Core's claims on SQLite and on a real PostgreSQL: what may happen once happens once, also when many try at once."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,7 @@ from tests.parties import (
     CASE,
     CLAIM,
     INSURER,
+    NOW,
     OTHER_INSURER,
     a_decision,
     a_disputed,
@@ -256,10 +258,11 @@ async def test_a_stranger_s_answer_finds_no_claim(core: Core) -> None:
 
 async def test_a_case_id_of_another_hospital_is_refused(core: Core) -> None:
     await core.take(a_submitted())
-    stolen = a_submitted(claim_id="claim_of_another", sender="hosp-other")
+    claim = replace(await core.claim(CLAIM), claim_id="claim_of_another", hospital="hosp-other")
+    stolen = submitted(2, case_id=CASE, claim_id="claim_of_another", sender="hosp-other")
 
     async def work(tx: Transaction) -> None:
-        await store.check_case(tx, stolen)
+        await store.take_in(tx, claim, stolen, NOW)
 
     with pytest.raises(ConflictError, match=r"claim\.case-of-another"):
         await core.database.write(work)

@@ -13,6 +13,9 @@ from gateway.protocol.errors import ConflictError, NotFoundError
 from gateway.protocol.exchange import Manifest
 from gateway.runtime.database import Transaction, one
 
+_ADD_CLAIM = insert(claims)
+_ADD_MESSAGE = insert(messages)
+
 
 async def save_claim(tx: Transaction, manifest: SubmittedManifest, actions: Sequence[str], at: str) -> None:
     row = {
@@ -27,7 +30,7 @@ async def save_claim(tx: Transaction, manifest: SubmittedManifest, actions: Sequ
         "allowed_actions": compact(list(actions)).decode(),
         "received_at": at,
     }
-    await tx.execute(insert(claims), [row])
+    await tx.later(_ADD_CLAIM, row)
 
 
 async def save_message(
@@ -42,7 +45,7 @@ async def save_message(
         "bytes": len(exchange),
         "at": at,
     }
-    await tx.execute(insert(messages), [row])
+    await tx.later(_ADD_MESSAGE, row)
 
 
 async def load_claim(tx: Transaction, claim_id: str, party: str) -> Row[Any]:
