@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import Executable, bindparam, delete, select, update
@@ -76,13 +75,17 @@ async def take_in(tx: Transaction, claim: Claim, manifest: SubmittedManifest, re
     row = _row(claim) | {"received_at": rfc3339(received_at)}
     case = {"of_case": manifest.case_id, "of_hospital": manifest.sender}
     steps = [_noting(manifest, received_at), (_TAKE_NUMBER, number), (_ADD, row), *_taking_receipts(manifest)]
-    *taken, of_another = await tx.execute_all(*steps, (_OF_ANOTHER, case))
+    noted, numbered, added, *receipts, of_another = await tx.execute_all(*steps, (_OF_ANOTHER, case))
     if of_another:
         raise ConflictError("claim.case-of-another")
-    refusals = ["message.replayed", "claim.number-taken", "claim.id-taken"]
-    for count, code in zip_longest(taken, refusals, fillvalue="receipt.live-on-another-claim"):
-        if count != 1:
-            raise ConflictError(str(code))
+    if not noted:
+        raise ConflictError("message.replayed")
+    if not numbered:
+        raise ConflictError("claim.number-taken")
+    if not added:
+        raise ConflictError("claim.id-taken")
+    if not all(receipts):
+        raise ConflictError("receipt.live-on-another-claim")
 
 
 async def save(tx: Transaction, claim: Claim, *, seen: int, moved_by: tuple[Manifest, datetime] | None = None) -> None:

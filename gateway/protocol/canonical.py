@@ -21,6 +21,7 @@ from gateway.protocol.errors import MalformedInputError, TooLargeError
 BODY_BYTES_MAX = 1 << 20
 DEPTH_MAX = 64
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -117,7 +118,7 @@ def canonical(value: Any) -> bytes:
 
 def compact(value: Any) -> bytes:
     """Serialise once, compactly, for bytes that are signed and sent as they are."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()  # noqa: TID251 serialised once
+    return _COMPACT.encode(value).encode()
 
 
 def pretty(value: Any) -> str:

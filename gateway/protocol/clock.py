@@ -38,8 +38,7 @@ class VirtualClock:
 
 def rfc3339(moment: datetime) -> str:
     """Write `moment` as RFC 3339 in UTC with milliseconds, e.g. `2026-03-02T01:00:00.000Z`."""
-    utc = moment.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_rfc3339(text: str) -> datetime:

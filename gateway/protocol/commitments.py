@@ -6,10 +6,10 @@ The verifier's half is written independently in `audit/proof.py`; a test holds t
 import base64
 import hmac
 from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -39,13 +39,16 @@ def note_key_id(name: str, public: bytes, kind: bytes = b"\x01") -> bytes:
     return sha256(name.encode() + b"\n" + kind + public).digest()[:4]
 
 
+@cache
+def _note_key_id_of(source: str, x: str) -> bytes:
+    return note_key_id(source, parse_b64url(x))
+
+
 def entry(body: Mapping[str, Any], source: str, key: PrivateKey) -> bytes:
     """Serialise and sign a leaf: canonical body, LF, `— source base64(key id ‖ signature)`, LF."""
     raw = canonical(body)
-    jwk = key.jwk.as_dict(private=True)
-    public = parse_b64url(str(jwk["x"]))
-    signature = Ed25519PrivateKey.from_private_bytes(parse_b64url(str(jwk["d"]))).sign(LEAF_DOMAIN + raw + b"\n")
-    line = base64.b64encode(note_key_id(source, public) + signature).decode()
+    signature = key.sign_raw(LEAF_DOMAIN + raw + b"\n")
+    line = base64.b64encode(_note_key_id_of(source, key.public.x) + signature).decode()
     return raw + f"\n— {source} {line}\n".encode()
 
 

@@ -7,9 +7,10 @@ is refused before any key is used.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jwe, jws
 from joserfc.errors import JoseError
 from joserfc.jwe import GeneralJSONEncryption, JWERegistry
@@ -86,9 +87,16 @@ class PrivateKey:
     def jwk(self) -> OKPKey:
         return self._jwk
 
-    @property
+    @cached_property
     def public(self) -> PublicKey:
         return PublicKey(self.kid, self.crv, str(self._jwk.as_dict(private=False)["x"]))
+
+    def sign_raw(self, data: bytes) -> bytes:
+        """Return the 64 bytes of an Ed25519 signature over `data` (RFC 8032), for what is no JWS: notes of the log."""
+        own = self._jwk.private_key
+        if not isinstance(own, Ed25519PrivateKey):
+            raise TypeError("this key seals, it does not sign")
+        return own.sign(data)
 
     def __repr__(self) -> str:
         return f"PrivateKey(kid={self.kid!r})"
@@ -105,6 +113,11 @@ def key_id(token: str, typ: Typ) -> str:
     head, dot, _ = token.partition(".")
     if not dot or token.count(".") != 2:
         raise MalformedInputError("jws.malformed")
+    return _key_id_of_header(head, typ)
+
+
+@lru_cache(maxsize=1024)  # a key's tokens of one kind all begin alike, and each is looked at several times
+def _key_id_of_header(head: str, typ: Typ) -> str:
     header = read_json_object(parse_b64url(head), bytes_max=1024)
     if set(header) != {"alg", "kid", "typ"} or not isinstance(header["kid"], str):
         raise MalformedInputError("jws.header")

@@ -188,7 +188,7 @@ class _Writer:
                 if len(batch) > 1:
                     break
             except LostError:
-                log.warning("database.away", committing=committing)
+                log.warning("database.lost-in-commit" if committing else "database.lost")
                 failure = DatabaseAwayError()
                 self._drop()
                 if committing:
