@@ -222,6 +222,7 @@ def _post(accepted: Accepted) -> Post:
         msg_id=manifest.msg_id,
         manifest=accepted.manifest,
         dossier=accepted.dossier,
+        opens_stream=True,
     )
 
 

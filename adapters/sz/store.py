@@ -11,13 +11,19 @@ from adapters.sz.tables import claims, events
 from gateway.protocol.canonical import compact, read_json, read_json_object
 from gateway.protocol.claims import ClaimState, Rejected
 from gateway.protocol.errors import NotFoundError
-from gateway.runtime.database import Transaction, one, rows
+from gateway.runtime.database import Result, Transaction, one, rows
 
 _TAKE_NUMBER = postgresql.insert(claims).on_conflict_do_nothing(
     index_elements=["hospital", "claim_token", "claim_version"]
 )
 _ADD_EVENT = insert(events)
 _NAMED = claims.c.claim_id == bindparam("of_claim")
+_FOLLOWED = ("state", "payment_state", "core_revision", "allowed_actions")
+_SAVE_STATE = (
+    update(claims)
+    .where(_NAMED, claims.c.revision == bindparam("seen"))
+    .values({name: bindparam(f"new_{name}") for name in _FOLLOWED} | {"revision": claims.c.revision + 1})
+)
 _ADDRESSED = select(claims).where(_NAMED)
 _ADDRESSED_LOCKED = _ADDRESSED.with_for_update()
 
@@ -85,12 +91,13 @@ async def list_claims(tx: Transaction, hospital: str, after: int, limit: int) ->
 
 async def save_state(tx: Transaction, seen: ClaimRow, message: ClaimState) -> None:
     values = {
-        "state": message.state,
-        "payment_state": message.payment_state,
-        "core_revision": message.revision,
-        "allowed_actions": _text(message.allowed_actions),
+        "new_state": message.state,
+        "new_payment_state": message.payment_state,
+        "new_core_revision": message.revision,
+        "new_allowed_actions": _text(message.allowed_actions),
     }
-    await _save(tx, seen, values)
+    here = {"of_claim": seen.claim_id, "seen": seen.revision}
+    _check_saved(await tx.execute(_SAVE_STATE, values | here))
 
 
 async def save_rejection(tx: Transaction, seen: ClaimRow, message: Rejected) -> None:
@@ -105,7 +112,10 @@ async def save_answer(tx: Transaction, seen: ClaimRow, answer: bytes, difference
 
 async def _save(tx: Transaction, seen: ClaimRow, values: Mapping[str, Any]) -> None:
     here = (claims.c.claim_id == seen.claim_id, claims.c.revision == seen.revision)
-    changed = await tx.execute(update(claims).where(*here).values({**values, "revision": seen.revision + 1}))
+    _check_saved(await tx.execute(update(claims).where(*here).values({**values, "revision": seen.revision + 1})))
+
+
+def _check_saved(changed: Result) -> None:
     if changed.rowcount != 1:
         raise RuntimeError("a locked claim has moved")
 

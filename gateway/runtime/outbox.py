@@ -32,6 +32,7 @@ from gateway.runtime.tables import audit_rows, outbox, streams
 SHARDS = 16
 _ADD_POST = insert(outbox)
 _ADD_RECORD = insert(audit_rows)
+_OPEN_STREAM = insert(streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class Post:
     dossier: str | None = None
     receipt: str | None = None
     message: Message | None = None
+    opens_stream: bool = False
+    """The key was minted in this very work, so that nobody can have sent under it before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +197,18 @@ _TAKE_SEQ = _take_seq(postgresql.Insert)
 
 async def _next_seqs(tx: Transaction, posts: Sequence[Post]) -> list[int]:
     """Take the next number of each post's stream; streams are locked in one order, whoever takes them."""
-    if not posts:
-        return []
-    places = sorted(range(len(posts)), key=lambda place: (posts[place].topic, posts[place].key))
-    wanted = [{"topic": posts[place].topic, "key": posts[place].key, "seq": 1} for place in places]
-    taken = await tx.execute(_TAKE_SEQ, wanted)
-    seqs = dict(zip(places, (int(seq) for (seq,) in taken.all()), strict=True))
-    return [seqs[place] for place in range(len(posts))]
+    first = {"seq": 1}
+    streams_of = [{"topic": post.topic, "key": post.key} for post in posts]
+    seqs = [1] * len(posts)
+    places = [place for place, post in enumerate(posts) if not post.opens_stream]
+    places.sort(key=lambda place: (posts[place].topic, posts[place].key))
+    if places:
+        taken = await tx.execute(_TAKE_SEQ, [streams_of[place] | first for place in places])
+        for place, (seq,) in zip(places, taken.all(), strict=True):
+            seqs[place] = int(seq)
+    if opened := [stream | first for stream, post in zip(streams_of, posts, strict=True) if post.opens_stream]:
+        await tx.later(_OPEN_STREAM, *opened)
+    return seqs
 
 
 async def load_admission(database: Database, *, rows_max: int, bytes_max: int) -> Admission:
