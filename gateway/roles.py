@@ -118,7 +118,7 @@ async def _sz(process: RoleProcess, outside: Outside) -> Mounts:
             clock=process.clock,
             vault=process.outbox.sender.vault,
             feed=process.feed,
-            pins=load_pins(process.settings.folder / process.settings.extra["pins"]),
+            pins=load_pins(process.settings.folder / process.settings.own("pins")),
             formats=_named(process.settings, "format."),
             rules=shipped_rules(),
             bill_bytes_max=process.settings.bill_bytes_max,
@@ -153,8 +153,8 @@ async def _core(process: RoleProcess, outside: Outside) -> Mounts:
 
 def _settlement(process: RoleProcess, outside: Outside) -> Component:
     folder = process.settings.folder
-    bank = BankProfile.read(read_json_object((folder / process.settings.extra["bank_profile"]).read_bytes()))
-    calendar = load_calendar((folder / process.settings.extra["calendar"]).read_text(encoding="utf-8"))
+    bank = BankProfile.read(read_json_object((folder / process.settings.own("bank_profile")).read_bytes()))
+    calendar = load_calendar((folder / process.settings.own("calendar")).read_text(encoding="utf-8"))
 
     async def account(tx: Transaction, party: str, currency: str) -> AccountHolder:
         return account_holder(await participants_store.load_account(tx, party, currency))
@@ -195,8 +195,7 @@ async def _hk(process: RoleProcess, outside: Outside) -> Mounts:
 
 
 async def _insurer(process: RoleProcess, outside: Outside) -> Mounts:
-    extra = process.settings.extra
-    party, client_id, hk_url = extra["party"], extra["client_id"], extra["hk_url"]
+    party, client_id, hk_url = (process.settings.own(name) for name in ("party", "client_id", "hk_url"))
     profile = Profile(
         party=party,
         client_id=client_id,
@@ -228,9 +227,9 @@ async def _audit(process: RoleProcess, outside: Outside) -> Mounts:
     registry = await _participants(process, authority=False)
     settings = process.settings
     year = str(business_date(process.clock.now()).year)
-    origin = f"{settings.extra['log_domain']}/szhk-audit/{year}"
+    origin = f"{settings.own('log_domain')}/szhk-audit/{year}"
     signer = Ed25519Signer(origin, _private(process.keyring.named("audit/log/")))
-    policy = parse_policy((settings.folder / settings.extra["policy"]).read_bytes())
+    policy = parse_policy((settings.folder / settings.own("policy")).read_bytes())
     sequencer = Sequencer(
         database=process.database,
         clock=process.clock,
@@ -266,7 +265,7 @@ async def _witness(process: RoleProcess, outside: Outside) -> Mounts:
     signer = Ed25519Signer(
         settings.instance, _private(process.keyring.named(f"{settings.instance}/audit/")), ED25519_COSIGNATURE
     )
-    logs = tuple(parse_vkey(text) for text in settings.extra["log_vkeys"].split())
+    logs = tuple(parse_vkey(text) for text in settings.own("log_vkeys").split())
     component = audit.build_witness(
         WitnessDeps(database=process.database, clock=process.clock, signer=signer, logs=logs)
     )

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -37,6 +38,8 @@ WITH_REGISTRY_REPLICA = ("core", "sz", "hk", "audit")
 
 SCRAM_ITERATIONS = 8192
 ANSWER_S_MAX = 30.0
+QUIET = 2
+"""librdkafka tells of every attempt to connect on stderr; what comes of them is an answer of ours."""
 
 
 @dataclass(frozen=True, order=True)
@@ -49,7 +52,11 @@ class Grant:
     name: str
 
 
-class BrokerMismatchError(Exception):
+class BrokerError(Exception):
+    """The broker does not answer, or refuses; the text is one sentence."""
+
+
+class BrokerMismatchError(BrokerError):
     """The broker holds a topic with another number of partitions: keyed topics are never repartitioned."""
 
 
@@ -98,7 +105,7 @@ class BrokerAdmin:
     def connect(
         cls, servers: str, *, user: str = "", password: str = "", ca_file: str = "", prefix: str = ""
     ) -> "BrokerAdmin":
-        options: dict[str, Any] = {"bootstrap.servers": servers, "socket.timeout.ms": 10_000}
+        options: dict[str, Any] = {"bootstrap.servers": servers, "socket.timeout.ms": 10_000, "log_level": QUIET}
         if user:
             options |= {
                 "security.protocol": "SASL_SSL",
@@ -107,7 +114,10 @@ class BrokerAdmin:
                 "sasl.password": password,
                 "ssl.ca.location": ca_file,
             }
-        return cls(AdminClient(options), prefix)
+        try:
+            return cls(AdminClient(options), prefix)
+        except KafkaException as error:
+            raise BrokerError(error.args[0].str()) from None
 
     def apply_topics(self, replicas: int) -> list[str]:
         """Create what is missing, set every setting; return the names created."""
@@ -202,9 +212,17 @@ def _exactly(one: AclBinding) -> AclBindingFilter:
 def apply(
     admin: BrokerAdmin, *, replicas: int = 1, passwords: Mapping[str, str] | None = None
 ) -> tuple[Sequence[str], int]:
-    """Apply topics and, where users have passwords, users and ACLs; return topics created and ACLs taken away."""
-    created = admin.apply_topics(replicas)
-    if not passwords:
-        return created, 0
-    admin.apply_users(passwords)
-    return created, admin.apply_grants()
+    """Apply topics and, where users have passwords, users and ACLs; return topics created and ACLs taken away.
+
+    `BrokerError` if the broker is away or refuses.
+    """
+    try:
+        created = admin.apply_topics(replicas)
+        if not passwords:
+            return created, 0
+        admin.apply_users(passwords)
+        return created, admin.apply_grants()
+    except KafkaException as error:
+        raise BrokerError(f"the broker is away, or refuses the login or the change: {error.args[0].name()}") from None
+    except TimeoutError:
+        raise BrokerError(f"the broker did not answer within {ANSWER_S_MAX:.0f} s") from None

@@ -123,9 +123,17 @@ class RoleSettings(BaseSettings):
             raise ValueError("failpoint names no place")
         return self
 
+    def own(self, name: str) -> str:
+        """Return what `[extra]` says under a name that this role cannot do without."""
+        if name not in self.extra:
+            raise SettingsError(f"{self.folder.name}/settings.toml: [extra] lacks {name}")
+        return self.extra[name]
+
 
 def load_settings(folder: Path) -> RoleSettings:
     """Read a role's settings from its folder; `SettingsError` names every setting that is wrong."""
+    if not folder.is_dir():
+        raise SettingsError(f"there is no folder {folder}")
     if not (folder / "settings.toml").is_file():
         raise SettingsError(f"{folder.name}/settings.toml is missing")
     try:
