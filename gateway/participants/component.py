@@ -1,5 +1,6 @@
 """Wiring of the participants component: core is the authority, every other role holds a replica."""
 
+from gateway.participants import store
 from gateway.participants.actions import Deps, publish
 from gateway.participants.handlers import take_releases
 from gateway.participants.routes import registry_routes
@@ -22,5 +23,6 @@ def build(deps: Deps) -> Component:
         verbatim=() if authority else (Verbatim(REGISTRY_RELEASES, take_releases),),
         routers=(registry_routes(deps),),
         jobs=(Job("participants.publish", 1.0, publish),) if authority else (),
+        again={REGISTRY_RELEASES: store.unmark_published} if authority else {},
         ready=ready,
     )

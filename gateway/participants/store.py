@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql
 
 from gateway.participants.tables import accounts, releases
@@ -28,6 +28,15 @@ async def list_unpublished(tx: Transaction) -> Sequence[Row[Any]]:
 
 async def mark_published(tx: Transaction, number: int, at: str) -> None:
     await tx.execute(update(releases).where(releases.c.number == number).values(published_at=at))
+
+
+async def unmark_published(tx: Transaction, since: str) -> int:
+    """Have releases of a moment or later published again, the newest in any case; replicas take that one alone."""
+    newest = select(func.max(releases.c.number)).scalar_subquery()
+    here = and_(
+        releases.c.published_at.is_not(None), or_(releases.c.number == newest, releases.c.installed_at >= since)
+    )
+    return (await tx.execute(update(releases).where(here).values(published_at=None))).rowcount
 
 
 async def save_account(tx: Transaction, party: str, currency: str, account: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ cryptography. A job is a timer. `Deps` are frozen; what a component needs from a
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -106,5 +106,7 @@ class Component:
     jobs: tuple[Job, ...] = ()
     tasks: tuple[Callable[[], Awaitable[None]], ...] = ()
     """Loops of the component's own, run for as long as the role."""
+    again: Mapping[str, Callable[[Transaction, str], Awaitable[int]]] = field(default_factory=dict)
+    """Topics that the component publishes by itself: marks what it sent since a moment as unsent, and counts it."""
     ready: Callable[[], Awaitable[str | None]] | None = None
     """Returns why the component is not ready, or None."""

@@ -7,9 +7,10 @@ message can never push out a true one.
 from datetime import datetime, timedelta
 from enum import Enum
 
-from sqlalchemy import BigInteger, BindParameter, bindparam, delete, select, update
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, and_, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql
 
+from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.exchange import Stamp
 from gateway.runtime.bus import Fetched
@@ -49,9 +50,8 @@ async def park(
     tx: Transaction, consumer: str, fetched: Fetched, stamp: Stamp | None, *, why: str, code: str, now: datetime
 ) -> None:
     """Keep a message where it waits; parked twice, its attempts count up and it waits longer."""
-    same = (parked.c.consumer == consumer, parked.c.topic == fetched.topic)
-    here = (*same, parked.c.partition == fetched.partition, parked.c.offset == fetched.offset)
-    former = await one(tx, select(parked.c.attempts, parked.c.since).where(*here))
+    here = _here(consumer, fetched)
+    former = await one(tx, select(parked.c.id, parked.c.attempts, parked.c.since).where(here))
     attempts = 1 if former is None else int(former.attempts) + 1
     row = {
         "consumer": consumer,
@@ -67,10 +67,12 @@ async def park(
         "attempts": attempts,
         "since": rfc3339(now) if former is None else former.since,
         "next_at": _next_at(why, attempts, now),
+        "sha256": sha256_hex(fetched.value),
     }
-    if former is not None:
-        await tx.execute(delete(parked).where(*here))
-    await tx.execute(parked.insert(), [row])
+    if former is None:
+        await tx.execute(parked.insert(), [row])
+    else:
+        await tx.execute(update(parked).where(parked.c.id == former.id).values(row))
 
 
 def _next_at(why: str, attempts: int, now: datetime) -> str | None:
@@ -83,9 +85,16 @@ def _next_at(why: str, attempts: int, now: datetime) -> str | None:
 
 async def unpark(tx: Transaction, consumer: str, fetched: Fetched) -> None:
     """Forget a parked message once it was applied, dropped or refused; no row, nothing to do."""
-    same = (parked.c.consumer == consumer, parked.c.topic == fetched.topic)
-    await tx.execute(
-        delete(parked).where(*same, parked.c.partition == fetched.partition, parked.c.offset == fetched.offset)
+    await tx.execute(delete(parked).where(_here(consumer, fetched)))
+
+
+def _here(consumer: str, fetched: Fetched) -> ColumnElement[bool]:
+    return and_(
+        parked.c.consumer == consumer,
+        parked.c.topic == fetched.topic,
+        parked.c.partition == fetched.partition,
+        parked.c.offset == fetched.offset,
+        parked.c.sha256 == sha256_hex(fetched.value),
     )
 
 
@@ -97,7 +106,11 @@ async def put_in_quarantine(tx: Transaction, consumer: str, fetched: Fetched, co
         "topic": fetched.topic,
         "partition": fetched.partition,
         "offset": fetched.offset,
+        "key": fetched.key,
+        "sha256": sha256_hex(fetched.value),
+        "bytes": len(fetched.value),
         "code": code,
+        "attempts": 1,
         "value": fetched.value,
         "at": rfc3339(now),
     }

@@ -1,4 +1,4 @@
-"""What operators do with messages that wait: see them without content, try them again, drop them, send sent ones again.
+"""What operators do with messages that wait: try them again, drop them, verify set-aside ones, send sent ones again.
 
 Every step is an audit record in the same transaction. What touches a topic that moves money waits as a request until
 a second person confirms it (`confirm`); until then nothing changes.
@@ -11,28 +11,30 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
-from sqlalchemy import ColumnElement, Row, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
-from gateway.protocol.canonical import compact, read_json_object, sha256_hex
+from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.clock import Clock, parse_rfc3339, rfc3339
 from gateway.protocol.errors import ConflictError, ForbiddenError, NotFoundError
 from gateway.protocol.exchange import Message, parse_message
 from gateway.protocol.identifiers import mint
 from gateway.protocol.records import record
-from gateway.protocol.topics import AUDIT_RECORDS, MONEY_TOPICS, TOPICS
-from gateway.runtime import inbox
+from gateway.protocol.topics import AUDIT_RECORDS, MONEY_TOPICS, ROLE_OF, TOPICS
+from gateway.runtime import inbox, operator_lists
 from gateway.runtime.auth import Caller
 from gateway.runtime.bus import Fetched
+from gateway.runtime.component import Component
 from gateway.runtime.database import Database, Transaction, one, rows
 from gateway.runtime.idempotency import Answer
+from gateway.runtime.operator_lists import Page
 from gateway.runtime.outbox import Outbox
 from gateway.runtime.tables import audit_rows, operator_requests, outbox, parked, quarantine
 from gateway.runtime.worker import Worker
 
-LISTED_MAX = 200
 CONFIRM_WITHIN = timedelta(hours=24)
 
-Ids = Annotated[tuple[int, ...], Field(strict=False, min_length=1, max_length=500)]
+Id = Annotated[int, Field(ge=1, lt=1 << 63)]
+Ids = Annotated[tuple[Id, ...], Field(strict=False, min_length=1, max_length=500)]
 
 
 class Retry(Message):
@@ -49,6 +51,16 @@ class Drop(Message):
     ticket: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}$")]
 
 
+class VerifyAgain(Message):
+    """Quarantined bytes to verify as if just fetched, by the `id` that the list gives; what verifies goes its way."""
+
+    ids: Ids
+
+
+class Discard(Drop):
+    """Quarantined bytes to forget; place, hash, reason and ticket stay."""
+
+
 class Republish(Message):
     """Published rows of one topic to send again, from a moment on; receivers drop what they have."""
 
@@ -60,56 +72,40 @@ class Confirm(Message):
     """A second person's consent; the address names the request, so there is nothing more to say."""
 
 
-Wish = Retry | Drop | Republish
-WISHES: Mapping[str, type[Retry] | type[Drop] | type[Republish]] = {
+Wish = Retry | Drop | VerifyAgain | Discard | Republish
+WISHES: Mapping[str, type[Retry | Drop | VerifyAgain | Discard | Republish]] = {
     "retry": Retry,
     "drop": Drop,
+    "quarantine-retry": VerifyAgain,
+    "quarantine-drop": Discard,
     "republish": Republish,
 }
 
 
 @dataclass(frozen=True)
 class Operations:
-    """Operators' work on one role's database. `workers` is the role's own list, which grows while it starts."""
+    """Operators' work on one role's database. `workers` and `components` are the role's own lists, which grow."""
 
     database: Database
     outbox: Outbox
     clock: Clock
     workers: Sequence[Worker] = ()
+    components: Sequence[Component] = ()
 
-    async def list_parked(self, tx: Transaction) -> list[dict[str, Any]]:
-        """List what waits, oldest first, without content."""
-        found = await rows(tx, select(parked).order_by(parked.c.id).limit(LISTED_MAX))
-        names = ("id", "consumer", "topic", "partition", "offset", "key", "role", "seq")
-        why = ("why", "code", "attempts", "since", "next_at")
-        return [_shown(row, (*names, *why)) for row in found]
-
-    async def list_quarantine(self, tx: Transaction) -> list[dict[str, Any]]:
-        """List bytes that were set aside, newest first, without content."""
-        newest = select(quarantine).order_by(quarantine.c.at.desc()).limit(LISTED_MAX)
-        names = ("consumer", "topic", "partition", "offset", "code", "at")
-        return [_shown(row, names) for row in await rows(tx, newest)]
-
-    async def list_requests(self, tx: Transaction) -> list[dict[str, Any]]:
+    async def list_requests(self, tx: Transaction, after: Sequence[str | int], limit: int) -> Page:
         """List what still waits for a second person, oldest first."""
-        waiting = and_(operator_requests.c.confirmed_at.is_(None), operator_requests.c.asked_at >= self._oldest())
-        found = await rows(tx, select(operator_requests).where(waiting).order_by(operator_requests.c.asked_at))
-        names = ("request_id", "action", "asked_by", "asked_at")
-        return [
-            {name: getattr(row, name) for name in names} | {"form": read_json_object(row.form.encode())}
-            for row in found
-        ]
+        return await operator_lists.list_requests(tx, after, limit, rfc3339(self.clock.now() - CONFIRM_WITHIN))
 
     async def act(self, tx: Transaction, wish: Wish, caller: Caller) -> Answer:
         """Do what an operator wants (200 with `count`), or keep it for a second person (202 with `request_id`)."""
         topics = await self._topics(tx, wish)
         if not any(topic in MONEY_TOPICS for topic in topics):
-            return await self._do(tx, wish, topics, _told(wish, caller, "done"))
+            return await self._do(tx, wish, topics, caller, _told(wish, caller, "done"))
         if caller.person is None:
             raise ForbiddenError("operator.two-persons")
         row = {
             "request_id": mint("opr"),
-            "action": _action(wish),
+            "action": ACTIONS[type(wish)],
             "form": compact(wish.model_dump(mode="json")).decode(),
             "asked_by": caller.client_id,
             "asked_person": caller.person,
@@ -133,29 +129,45 @@ class Operations:
         done = {"confirmed_by": caller.client_id, "confirmed_at": rfc3339(self.clock.now())}
         await tx.execute(update(operator_requests).where(here).values(done))
         wish = parse_message(WISHES[found.action], read_json_object(found.form.encode()))
-        return await self._do(tx, wish, await self._topics(tx, wish), _told(wish, caller, "confirmed", request_id))
+        told = _told(wish, caller, "confirmed", request_id)
+        return await self._do(tx, wish, await self._topics(tx, wish), caller, told)
 
     async def _topics(self, tx: Transaction, wish: Wish) -> dict[str, int]:
         """Return the topics that a wish touches, each with how many messages are named; refuses what is not there."""
         if isinstance(wish, Republish):
             if wish.topic not in TOPICS:
                 raise NotFoundError("topic.unknown")
+            if wish.topic != AUDIT_RECORDS and ROLE_OF[TOPICS[wish.topic].writer] != self.outbox.sender.role:
+                raise ConflictError("topic.written-elsewhere")
             return {wish.topic: 0}
-        found = await rows(tx, select(parked.c.id, parked.c.topic).where(parked.c.id.in_(wish.ids)))
+        if isinstance(wish, VerifyAgain | Discard):
+            here = and_(quarantine.c.id.in_(wish.ids), quarantine.c.dropped_at.is_(None))
+            found = await rows(tx, select(quarantine.c.topic).where(here))
+        else:
+            found = await rows(tx, select(parked.c.topic).where(parked.c.id.in_(wish.ids)))
         if len(found) < len(set(wish.ids)):
-            raise NotFoundError("parked.unknown")
+            raise NotFoundError("quarantine.unknown" if isinstance(wish, VerifyAgain | Discard) else "parked.unknown")
         return {topic: sum(row.topic == topic for row in found) for topic in sorted({row.topic for row in found})}
 
-    async def _do(self, tx: Transaction, wish: Wish, topics: Mapping[str, int], told: Mapping[str, str]) -> Answer:
+    async def _do(
+        self, tx: Transaction, wish: Wish, topics: Mapping[str, int], caller: Caller, told: Mapping[str, str]
+    ) -> Answer:
+        answer: dict[str, Any] = {}
         if isinstance(wish, Republish):
             topics = {wish.topic: await self._republish(tx, wish)}
+        elif isinstance(wish, VerifyAgain):
+            stay = await self._verify_again(tx, wish)
+            topics = {topic: count - sum(one["topic"] == topic for one in stay) for topic, count in topics.items()}
+            answer["stay"] = stay
+        elif isinstance(wish, Discard):
+            await self._discard(tx, wish, caller)
         elif isinstance(wish, Drop):
             await self._drop(tx, wish)
         else:
             await self._retry(tx, wish)
         for topic, count in topics.items():
             await self._record(tx, topic, count, told)
-        return Answer(200, {"count": sum(topics.values())})
+        return Answer(200, {"count": sum(topics.values()), **answer})
 
     async def _retry(self, tx: Transaction, wish: Retry) -> None:
         here = parked.c.id.in_(wish.ids)
@@ -175,6 +187,36 @@ class Operations:
             await inbox.unpark(tx, row.consumer, fetched)
         await self._let_go_on(tx, {row.consumer for row in found})
 
+    async def _verify_again(self, tx: Transaction, wish: VerifyAgain) -> list[dict[str, Any]]:
+        """Put what verifies now where its worker takes it up as if just fetched; return what stays, with its code.
+
+        Only a stamp that verifies is ever applied: the worker verifies once more, and its inbox drops duplicates.
+        """
+        by_group = {worker.group: worker for worker in self.workers}
+        stay = []
+        for row in await rows(tx, select(quarantine).where(quarantine.c.id.in_(wish.ids)).order_by(quarantine.c.id)):
+            fetched = Fetched(row.topic, row.partition, row.offset, row.key, row.value)
+            worker, here = by_group.get(row.consumer), quarantine.c.id == row.id
+            if worker is not None and (code := worker.why_quarantined(fetched)) is None:
+                why = {"why": "retry", "code": row.code, "now": self.clock.now()}
+                await inbox.park(tx, row.consumer, fetched, None, **why)
+                await tx.execute(delete(quarantine).where(here))
+                continue
+            code = row.code if worker is None else code
+            await tx.execute(update(quarantine).where(here).values(code=code, attempts=row.attempts + 1))
+            stay.append({"id": row.id, "topic": row.topic, "code": code})
+        return stay
+
+    async def _discard(self, tx: Transaction, wish: Discard, caller: Caller) -> None:
+        forgotten = {
+            "value": b"",
+            "dropped_at": rfc3339(self.clock.now()),
+            "dropped_by": caller.client_id,
+            "reason": wish.reason,
+            "ticket": wish.ticket,
+        }
+        await tx.execute(update(quarantine).where(quarantine.c.id.in_(wish.ids)).values(forgotten))
+
     async def _let_go_on(self, tx: Transaction, groups: set[str]) -> None:
         """Have stopped consumers go on, except where money still halts: that takes the two persons' word on it."""
         money = and_(parked.c.why == "halt", parked.c.next_at.is_(None), parked.c.topic.in_(MONEY_TOPICS))
@@ -189,6 +231,9 @@ class Operations:
         if wish.topic == AUDIT_RECORDS:
             records = and_(audit_rows.c.published_at.is_not(None), audit_rows.c.at >= since)
             return (await tx.execute(update(audit_rows).where(records).values(published_at=None))).rowcount
+        for component in self.components:
+            if again := component.again.get(wish.topic):
+                return await again(tx, since)
         here = (outbox.c.topic == wish.topic, outbox.c.published_at.is_not(None), outbox.c.created_at >= since)
         return await self._rows_again(tx, and_(*here))
 
@@ -206,21 +251,12 @@ class Operations:
         acted = record(f"{self.outbox.sender.role}.operator_acted", at=self.clock.now(), clear=clear)
         await self.outbox.add(tx, acted)
 
-    def _oldest(self) -> str:
-        return rfc3339(self.clock.now() - CONFIRM_WITHIN)
 
-
-def _action(wish: Wish) -> str:
-    return next(action for action, form in WISHES.items() if isinstance(wish, form))
+ACTIONS = {form: action for action, form in WISHES.items()}
 
 
 def _told(wish: Wish, caller: Caller, step: str, request_id: str | None = None) -> dict[str, str]:
     """Say for the audit record who did which step, and why where the wish gives a reason."""
-    told = {"action": _action(wish), "step": step, "client_id": caller.client_id}
+    told = {"action": ACTIONS[type(wish)], "step": step, "client_id": caller.client_id}
     told |= {"request_id": request_id} if request_id else {}
     return told | ({"reason": wish.reason, "ticket": wish.ticket} if isinstance(wish, Drop) else {})
-
-
-def _shown(row: Row[Any], names: Sequence[str]) -> dict[str, Any]:
-    value = bytes(row.value)
-    return {name: getattr(row, name) for name in names} | {"bytes": len(value), "sha256": sha256_hex(value)}

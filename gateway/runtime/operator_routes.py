@@ -1,30 +1,44 @@
 """`/v1/operations` of every role: lag, parked and quarantined messages, and what an operator may do about them."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Annotated, Any, Protocol, TypeVar
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.exchange import Message, parse_message
+from gateway.runtime import operator_lists
 from gateway.runtime.alarms import findings
 from gateway.runtime.auth import Caller, require
 from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
 from gateway.runtime.keys import Keyring
-from gateway.runtime.operations import Confirm, Drop, Operations, Republish, Retry
+from gateway.runtime.operations import Confirm, Discard, Drop, Operations, Republish, Retry, VerifyAgain
+from gateway.runtime.operator_lists import Page
+from gateway.runtime.paging import Cursors
 from gateway.runtime.waiting import Gauges, read_lag, read_waiting
 
 Operator = Annotated[Caller, Depends(require("operate"))]
 FORM_BYTES_MAX = 16 * 1024
 
+After = str | None
+Limit = Annotated[int, Query(ge=1, le=200)]
+Number = Annotated[int, Path(ge=1, lt=1 << 63)]
+
 F = TypeVar("F", bound=Message)
+
+
+class PageOf(Protocol):
+    async def __call__(self, tx: Transaction, after: Sequence[str | int], limit: int) -> Page:
+        """Read the page that begins after the sort values `after`, from the start if there are none."""
 
 
 def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) -> APIRouter:
     routes = APIRouter(prefix="/v1/operations", tags=["operators"])
+    cursors = Cursors(keyring.storage)
 
     @routes.get("/lag")
     async def get_lag(_: Operator) -> Response:
@@ -62,19 +76,29 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
         return reply(200, {"role": gauges.role, "checks": checks, "findings": found})
 
     @routes.get("/parked")
-    async def get_parked(_: Operator) -> Response:
-        """List messages that wait, oldest first, at most 200, without content."""
-        return reply(200, {"parked": await operations.database.read(operations.list_parked)})
+    async def get_parked(_: Operator, request: Request, after: After = None, limit: Limit = 50) -> Response:
+        """List messages that wait, oldest first, page by page, without content."""
+        return await _listed(request, "parked", operator_lists.list_parked, after, limit)
+
+    @routes.get("/parked/{number}")
+    async def get_parked_message(_: Operator, number: Number) -> Response:
+        """Tell everything about one message that waits, without content."""
+        return reply(200, await operations.database.read(partial(operator_lists.show_parked, number=number)))
 
     @routes.get("/quarantine")
-    async def get_quarantine(_: Operator) -> Response:
-        """List bytes that were set aside, newest first, at most 200, without content."""
-        return reply(200, {"quarantine": await operations.database.read(operations.list_quarantine)})
+    async def get_quarantine(_: Operator, request: Request, after: After = None, limit: Limit = 50) -> Response:
+        """List bytes that were set aside and not dropped, newest first, page by page, without content."""
+        return await _listed(request, "quarantine", operator_lists.list_quarantine, after, limit)
+
+    @routes.get("/quarantine/{number}")
+    async def get_quarantined_bytes(_: Operator, number: Number) -> Response:
+        """Tell everything about bytes that were set aside, dropped or not, without content."""
+        return reply(200, await operations.database.read(partial(operator_lists.show_quarantined, number=number)))
 
     @routes.get("/requests")
-    async def get_requests(_: Operator) -> Response:
-        """List what waits for a second person, oldest first; after 24 hours it is over."""
-        return reply(200, {"requests": await operations.database.read(operations.list_requests)})
+    async def get_requests(_: Operator, request: Request, after: After = None, limit: Limit = 50) -> Response:
+        """List what waits for a second person, oldest first, page by page; after 24 hours it is over."""
+        return await _listed(request, "requests", operations.list_requests, after, limit)
 
     @routes.post("/parked/retry")
     async def post_retry(caller: Operator, request: Request) -> Response:
@@ -85,6 +109,16 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
     async def post_drop(caller: Operator, request: Request) -> Response:
         """Pass over parked messages for good: `{"ids": [1], "reason": "test", "ticket": "OPS-1"}`; bytes are kept."""
         return await _change(request, caller, Drop, operations.act)
+
+    @routes.post("/quarantine/retry")
+    async def post_quarantine_retry(caller: Operator, request: Request) -> Response:
+        """Verify set-aside bytes as if just fetched: `{"ids": [1]}`; what verifies goes its way, `stay` is the rest."""
+        return await _change(request, caller, VerifyAgain, operations.act)
+
+    @routes.post("/quarantine/drop")
+    async def post_quarantine_drop(caller: Operator, request: Request) -> Response:
+        """Forget set-aside bytes: `{"ids": [1], "reason": "forged", "ticket": "OPS-1"}`; place and hash stay."""
+        return await _change(request, caller, Discard, operations.act)
 
     @routes.post("/outbox/republish")
     async def post_republish(caller: Operator, request: Request) -> Response:
@@ -99,6 +133,17 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
             return await operations.confirm(tx, request_id, caller)
 
         return await _change(request, caller, Confirm, act, request_id)
+
+    async def _listed(request: Request, name: str, page_of: PageOf, after: str | None, limit: int) -> Response:
+        scope = f"operations/{name}"
+        position = () if after is None else cursors.read(scope, after)
+        page = await operations.database.read(partial(page_of, after=position, limit=limit))
+        body: dict[str, Any] = {name: page.rows}
+        if page.last is None:
+            return reply(200, body)
+        body["next"] = cursors.write(scope, page.last)
+        link = f'<{request.url.path}?after={body["next"]}&limit={limit}>; rel="next"'
+        return reply(200, body, {"Link": link})
 
     async def _change(
         request: Request,

@@ -122,7 +122,7 @@ class RoleProcess:
                 app.include_router(router)
         if self.settings.role != "witness" and not self._operated:
             self._operated = True  # once a role, at its first face
-            operations = Operations(self.database, self.outbox, self.clock, self.workers)
+            operations = Operations(self.database, self.outbox, self.clock, self.workers, self.components)
             app.include_router(operator_routes(operations, self._gauges, self.keyring))
         app.include_router(health_routes(self.readiness))
         app.include_router(metrics_routes())

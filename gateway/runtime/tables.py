@@ -129,23 +129,40 @@ parked = Table(
     Column("attempts", Integer, nullable=False),
     Column("since", Text, nullable=False),
     Column("next_at", Text),
-    UniqueConstraint("consumer", "topic", "partition", "offset", name="parked_once"),
+    Column("sha256", Text, nullable=False),
+    UniqueConstraint("consumer", "topic", "partition", "offset", "sha256", name="parked_once"),
     Index("parked_due", "next_at"),
 )
-"""A key's messages that wait: `why` is gap, retry, held or halt; without `next_at` an operator decides."""
+"""A key's messages that wait: `why` is gap, retry, held or halt; without `next_at` an operator decides.
+
+The hash is part of what a row is about: a cluster that was lost and made again counts its offsets anew.
+"""
 
 quarantine = Table(
     "quarantine",
     METADATA,
-    Column("consumer", Text, primary_key=True),
-    Column("topic", Text, primary_key=True),
-    Column("partition", Integer, primary_key=True),
-    Column("offset", BigInteger, primary_key=True),
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("consumer", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("bytes", Integer, nullable=False),
     Column("code", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
     Column("value", LargeBinary, nullable=False),
     Column("at", Text, nullable=False),
+    Column("dropped_at", Text),
+    Column("dropped_by", Text),
+    Column("reason", Text),
+    Column("ticket", Text),
+    UniqueConstraint("consumer", "topic", "partition", "offset", "sha256", name="quarantine_once"),
 )
-"""Bytes set aside, as received: their stamp does not verify, or an operator dropped them."""
+"""Bytes set aside, as received: their stamp does not verify, or an operator dropped them from the line.
+
+Dropped from here too, a row keeps place, hash, reason and ticket, and its `value` is empty.
+"""
 
 operator_requests = Table(
     "operator_requests",

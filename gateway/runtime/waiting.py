@@ -1,4 +1,4 @@
-"""What waits in a role and since when: one reading for the metrics, `gateway bus show lag` and `gateway doctor`.
+"""What waits in a role and since when: one reading for the metrics, `gateway bus lag` and `gateway doctor`.
 
 Stages: `outbox` (messages the bus does not have), `audit` (records the log does not have), `feed` (items without a
 position), and parked messages by why: `gap`, `retry`, `held`, `halt`.

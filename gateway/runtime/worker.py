@@ -111,6 +111,16 @@ class Worker:
             with contextlib.suppress(GatewayError):  # where there is nobody to answer, it raises what it was given
                 await on_refused(tx, self.component.deps, delivery, InvalidInputError("operator.dropped"))
 
+    def why_quarantined(self, fetched: Fetched) -> str | None:
+        """Say by which code these bytes belong in the quarantine, or None where they may go their usual way."""
+        try:
+            self._read(fetched)
+        except HeldError:
+            return None
+        except GatewayError as error:
+            return error.code if error.disposition is Disposition.REFUSE else None
+        return None
+
     async def _round(self, consumer: Consumer) -> None:
         if self.stopped:
             await asyncio.sleep(FETCH_S)

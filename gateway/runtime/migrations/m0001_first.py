@@ -152,22 +152,33 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("since", sa.Text(), nullable=False),
         sa.Column("next_at", sa.Text(), nullable=True),
+        sa.Column("sha256", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("consumer", "topic", "partition", "offset", name="parked_once"),
+        sa.UniqueConstraint("consumer", "topic", "partition", "offset", "sha256", name="parked_once"),
     )
     with op.batch_alter_table("parked", schema=None) as batch_op:
         batch_op.create_index("parked_due", ["next_at"], unique=False)
 
     op.create_table(
         "quarantine",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("consumer", sa.Text(), nullable=False),
         sa.Column("topic", sa.Text(), nullable=False),
         sa.Column("partition", sa.Integer(), nullable=False),
         sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("bytes", sa.Integer(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.Column("at", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("consumer", "topic", "partition", "offset"),
+        sa.Column("dropped_at", sa.Text(), nullable=True),
+        sa.Column("dropped_by", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("ticket", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("consumer", "topic", "partition", "offset", "sha256", name="quarantine_once"),
     )
     op.create_table(
         "role_owner",
