@@ -1,6 +1,6 @@
 """What an operator's commands do: ask a role's operators' API with a personal key, and tell people what it says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,85 @@ from gateway.client import ApiProblem, Profile, Session
 from gateway.protocol.canonical import compact
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.identifiers import mint
+from gateway.protocol.topics import MONEY_TOPICS
+
+OPERATIONS = "/v1/operations"
+PAGE = 200
+IDS_MAX = 500
+"""What the API takes in one list and in one wish."""
 
 
-async def operate(profile: Path, role: str, path: str, form: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Ask, or with `form` act; raises `ApiProblem` or `UnavailableError` as a sentence for people."""
+async def ask(profile: Path, role: str, path: str) -> dict[str, Any]:
+    """Read one answer; raises `ApiProblem` or `UnavailableError` as a sentence for people."""
     async with Session(Profile.load(profile), role) as session:
-        if form is None:
-            return (await session.get(f"/v1/operations/{path}")).json()
-        return (await session.post(f"/v1/operations/{path}", compact(dict(form)), key=mint("req"))).json()
+        return (await session.get(f"{OPERATIONS}/{path}")).json()
+
+
+async def ask_list(profile: Path, role: str, what: str, limit: int | None = None) -> tuple[list[dict[str, Any]], bool]:
+    """Read a list page by page, at most `limit` rows of it; says whether there are more."""
+    async with Session(Profile.load(profile), role) as session:
+        return await _read_list(session, what, limit)
+
+
+async def _read_list(session: Session, what: str, limit: int | None) -> tuple[list[dict[str, Any]], bool]:
+    found: list[dict[str, Any]] = []
+    after: dict[str, str] = {}
+    while limit is None or len(found) < limit:
+        wanted = PAGE if limit is None else min(PAGE, limit - len(found))
+        page = (await session.get(f"{OPERATIONS}/{what}", query={"limit": str(wanted), **after})).json()
+        found += page[what]
+        if "next" not in page:
+            return found, False
+        after = {"after": page["next"]}
+    return found, True
+
+
+@dataclass
+class Outcome:
+    """What came of a wish: how many messages were touched, requests that wait for a second person, what stays."""
+
+    count: int = 0
+    requests: list[str] = field(default_factory=list)
+    stay: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        self.count += answer.get("count", 0)
+        self.requests += [answer["request_id"]] if "request_id" in answer else []
+        self.stay += answer.get("stay", [])
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+async def act(profile: Path, role: str, path: str, form: Mapping[str, Any], ids: Sequence[int] = ()) -> Outcome:
+    """Have something done, in as many requests as `ids` take."""
+    async with Session(Profile.load(profile), role) as session:
+        return await _act(session, path, [{**form, "ids": list(part)} for part in _parts(ids)] or [dict(form)])
+
+
+async def retry_all(profile: Path, role: str) -> Outcome:
+    """Have everything parked tried again: what moves money as requests of its own, since it waits for another person.
+
+    A request holds the ids that were there when it was asked for; what is parked later is in no one's request.
+    """
+    async with Session(Profile.load(profile), role) as session:
+        found, _ = await _read_list(session, "parked", None)
+        money = [row["id"] for row in found if row["topic"] in MONEY_TOPICS]
+        others = [row["id"] for row in found if row["topic"] not in MONEY_TOPICS]
+        forms = [{"ids": list(part)} for ids in (others, money) for part in _parts(ids)]
+        return await _act(session, "parked/retry", forms)
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[start : start + IDS_MAX] for start in range(0, len(ids), IDS_MAX))
+
+
+async def _act(session: Session, path: str, forms: Sequence[Mapping[str, Any]]) -> Outcome:
+    outcome = Outcome()
+    for form in forms:
+        answer = await session.post(f"{OPERATIONS}/{path}", compact(dict(form)), key=mint("req"))
+        outcome.add(answer.json())
+    return outcome
 
 
 @dataclass(frozen=True)
@@ -55,7 +126,7 @@ async def examine(profile: Path, roles: Sequence[str]) -> list[Report]:
     reports = []
     for role in roles:
         try:
-            found = await operate(profile, role, "doctor")
+            found = await ask(profile, role, "doctor")
         except (ApiProblem, UnavailableError) as error:
             reports.append(Report(role, silent=str(error)))
         else:

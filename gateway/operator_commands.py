@@ -1,20 +1,58 @@
-"""Operators' verbs of the command `gateway`: the broker's topics, messages that wait, the doctor."""
+"""Operators' verbs of the command `gateway`: the broker's topics, messages that wait, the doctor.
+
+Data go to stdout, as tables or with `--json` for programs; messages go to stderr.
+"""
 
 import asyncio
 import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from gateway.protocol.canonical import pretty
+
+if TYPE_CHECKING:
+    from gateway.operate import Outcome
 
 OPERATED = ("sz", "core", "hk", "insurer", "audit")
 """Roles with an operators' API; a witness has none."""
 
+REASONS = ("agreed-with-sender", "sent-again-otherwise", "cannot-be-read", "forged", "test")
+VERIFICATION_FAILED = 3
+LISTED = 200
+
+PROFILE = click.option("--profile", type=click.Path(path_type=Path), required=True, help="An operator's profile.")
+ROLE = click.option("--role", required=True, type=click.Choice(OPERATED))
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+LIMIT = click.option("--limit", type=click.IntRange(min=1), default=LISTED, show_default=True, help="Rows at most.")
+IDS = click.argument("ids", nargs=-1, type=click.IntRange(min=1), required=True)
+REASON = click.option("--reason", required=True, type=click.Choice(REASONS))
+TICKET = click.option("--ticket", required=True, help="Where the reason is told in full, e.g. OPS-17.")
+
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "consumers": ("consumer", "topics", "lag", "stopped"),
+    "waiting": ("stage", "count", "since"),
+    "parked": ("id", "why", "code", "topic", "key", "seq", "attempts", "since", "next_at"),
+    "quarantine": ("id", "code", "topic", "partition", "offset", "bytes", "attempts", "at"),
+    "requests": ("request_id", "action", "asked_by", "asked_at", "form"),
+}
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Callable[..., Any])
+
 
 def add_operator_commands(gateway: click.Group) -> None:
     _add_topics(gateway)
-    _add_operations(gateway)
+    _add_bus(gateway)
+    _add_outbox(gateway)
     _add_doctor(gateway)
+
+
+def _at_role(command: C) -> C:
+    """Give a command the options of all that speak with one role."""
+    return PROFILE(ROLE(AS_JSON(command)))
 
 
 def _add_topics(gateway: click.Group) -> None:
@@ -30,7 +68,10 @@ def _add_topics(gateway: click.Group) -> None:
     @click.option("--password-file", type=click.Path(path_type=Path))
     @click.option("--ca-file", default="")
     @click.option("--roles", "folder", type=click.Path(path_type=Path), help="Folder of role folders: users to make.")
-    def topics_apply(replicas: int, folder: Path | None, password_file: Path | None, **broker: str) -> None:
+    @AS_JSON
+    def topics_apply(
+        replicas: int, folder: Path | None, password_file: Path | None, *, as_json: bool, **broker: str
+    ) -> None:
         """Make topics, their settings, SCRAM users and ACLs equal to the table; twice changes nothing."""
         try:
             from gateway.runtime.broker import ON_KAFKA, BrokerAdmin, BrokerError, apply
@@ -46,79 +87,172 @@ def _add_topics(gateway: click.Group) -> None:
             created, taken = apply(admin, replicas=replicas, passwords=words)
         except (KeyFileError, BrokerError) as error:
             raise click.ClickException(str(error)) from None
-        click.echo(f"topics created: {len(created)}; users: {len(words)}; ACLs taken away: {taken}", err=True)
+        if as_json:
+            click.echo(pretty({"created": list(created), "users": sorted(words), "acls_taken_away": taken}))
+        else:
+            click.echo(f"topics created: {len(created)}; users: {len(words)}; ACLs taken away: {taken}", err=True)
 
 
-def _add_operations(gateway: click.Group) -> None:
-    profile = click.option("--profile", type=click.Path(path_type=Path), required=True, help="An operator's profile.")
-    role = click.option("--role", required=True, type=click.Choice(OPERATED))
-
+def _add_bus(gateway: click.Group) -> None:
     @gateway.group("bus")
     def bus() -> None:
-        """Messages that wait in a role: see them, without content, have them tried again, or drop them."""
+        r"""Messages that wait in a role: see them, without content, have them tried again, or drop them.
 
-    @bus.command("show")
-    @click.argument("what", type=click.Choice(["lag", "parked", "quarantine", "requests"]))
-    @profile
-    @role
-    def show(what: str, profile: Path, role: str) -> None:
-        """Print each consumer's lag, or what is parked, quarantined, or waits for a second person, as JSON."""
-        click.echo(_ask_or_act(profile, role, what))
+        \b
+        gateway bus lag --role core --profile op.json
+        gateway bus parked list --role core --profile op.json
+        gateway bus parked retry 17 18 --role core --profile op.json
+        gateway bus quarantine show 3 --role core --profile op.json
+        gateway bus confirm opr_… --role core --profile second-person.json
+        """
 
-    @bus.command("retry")
-    @click.argument("ids", nargs=-1, type=int, required=True)
-    @profile
-    @role
-    def retry(ids: tuple[int, ...], profile: Path, role: str) -> None:
-        """Try parked messages again, by id."""
-        click.echo(_ask_or_act(profile, role, "parked/retry", {"ids": list(ids)}))
+    @bus.command("lag")
+    @_at_role
+    def lag(profile: Path, role: str, *, as_json: bool) -> None:
+        """Show what each consumer has before it, whether it stopped, and what waits at each stage since when."""
+        from gateway.operate import ask
 
-    @bus.command("drop")
-    @click.argument("ids", nargs=-1, type=int, required=True)
-    @click.option(
-        "--reason", required=True, help="agreed-with-sender, sent-again-otherwise, cannot-be-read, forged, test."
-    )
-    @click.option("--ticket", required=True, help="Where the reason is told in full, e.g. OPS-17.")
-    @profile
-    @role
-    def drop(ids: tuple[int, ...], reason: str, ticket: str, profile: Path, role: str) -> None:
-        """Pass over parked messages for good: their author is answered, their bytes go to the quarantine."""
-        form = {"ids": list(ids), "reason": reason, "ticket": ticket}
-        click.echo(_ask_or_act(profile, role, "parked/drop", form))
+        found = _answered(ask(profile, role, "lag"))
+        if as_json:
+            click.echo(pretty(found))
+        else:
+            _print_table(found["consumers"], COLUMNS["consumers"])
+            _print_table(found["waiting"], COLUMNS["waiting"])
+
+    @bus.command("requests")
+    @LIMIT
+    @_at_role
+    def requests(profile: Path, role: str, limit: int, *, as_json: bool) -> None:
+        """List what waits for a second person."""
+        _list(profile, role, "requests", limit, as_json=as_json)
 
     @bus.command("confirm")
     @click.argument("request_id")
-    @profile
-    @role
-    def confirm(request_id: str, profile: Path, role: str) -> None:
+    @_at_role
+    def confirm(request_id: str, profile: Path, role: str, *, as_json: bool) -> None:
         """Confirm, as the second person, what another wants done about messages that move money."""
-        click.echo(_ask_or_act(profile, role, f"requests/{request_id}/confirm", {}))
+        from gateway.operate import act
 
+        _tell(_answered(act(profile, role, f"requests/{request_id}/confirm", {})), role, as_json=as_json)
+
+    _add_parked(bus)
+    _add_quarantine(bus)
+
+
+def _add_parked(bus: click.Group) -> None:
+    @bus.group("parked")
+    def parked() -> None:
+        """Messages that wait: for an earlier one, for a dependency, or for an operator."""
+
+    _add_looks(parked, "parked")
+
+    @parked.command("retry")
+    @click.argument("ids", nargs=-1, type=click.IntRange(min=1))
+    @click.option("--all", "every", is_flag=True, help="Everything that is parked now.")
+    @_at_role
+    def retry(ids: tuple[int, ...], profile: Path, role: str, *, every: bool, as_json: bool) -> None:
+        """Try parked messages again, by id; a consumer that stopped after halts goes on."""
+        from gateway.operate import act, retry_all
+
+        if bool(ids) == every:
+            raise click.UsageError("give ids or --all")
+        asked = retry_all(profile, role) if every else act(profile, role, "parked/retry", {}, ids)
+        _tell(_answered(asked), role, as_json=as_json)
+
+    @parked.command("drop")
+    @IDS
+    @REASON
+    @TICKET
+    @_at_role
+    def drop(ids: tuple[int, ...], profile: Path, role: str, *, as_json: bool, **why: str) -> None:
+        """Pass over parked messages for good: their author is answered, their bytes go to the quarantine."""
+        from gateway.operate import act
+
+        _tell(_answered(act(profile, role, "parked/drop", why, ids)), role, as_json=as_json)
+
+
+def _add_quarantine(bus: click.Group) -> None:
+    @bus.group("quarantine")
+    def quarantine() -> None:
+        """Bytes that were set aside: their stamp did not verify, or an operator dropped them."""
+
+    _add_looks(quarantine, "quarantine")
+
+    @quarantine.command("retry")
+    @IDS
+    @_at_role
+    def retry(ids: tuple[int, ...], profile: Path, role: str, *, as_json: bool) -> None:
+        """Verify bytes again as if just fetched; what verifies goes its way, else exit code 3."""
+        from gateway.operate import act
+
+        outcome = _answered(act(profile, role, "quarantine/retry", {}, ids))
+        _tell(outcome, role, as_json=as_json)
+        if outcome.stay:
+            sys.exit(VERIFICATION_FAILED)
+
+    @quarantine.command("drop")
+    @IDS
+    @REASON
+    @TICKET
+    @_at_role
+    def drop(ids: tuple[int, ...], profile: Path, role: str, *, as_json: bool, **why: str) -> None:
+        """Forget bytes for good; place, size, hash, reason and ticket stay."""
+        from gateway.operate import act
+
+        _tell(_answered(act(profile, role, "quarantine/drop", why, ids)), role, as_json=as_json)
+
+
+def _add_looks(group: click.Group, what: str) -> None:
+    """Add `list` and `show`, which both kinds of waiting messages have."""
+
+    @group.command("list")
+    @LIMIT
+    @_at_role
+    def listed(profile: Path, role: str, limit: int, *, as_json: bool) -> None:
+        """List them, without content."""
+        _list(profile, role, what, limit, as_json=as_json)
+
+    @group.command("show")
+    @click.argument("number", metavar="ID", type=click.IntRange(min=1))
+    @_at_role
+    def show(number: int, profile: Path, role: str, *, as_json: bool) -> None:
+        """Tell everything about one of them, without content."""
+        from gateway.operate import ask
+
+        found = _answered(ask(profile, role, f"{what}/{number}"))
+        if as_json:
+            click.echo(pretty(found))
+        else:
+            _print_table([{"what": name, "value": value} for name, value in found.items()], ("what", "value"))
+
+
+def _add_outbox(gateway: click.Group) -> None:
     @gateway.group("outbox")
     def outbox() -> None:
         """Messages that a role has sent."""
 
     @outbox.command("republish")
-    @click.option("--topic", required=True)
+    @click.option("--topic", required=True, help="One that the role writes.")
     @click.option("--since", required=True, help="RFC 3339, e.g. 2026-01-01T00:00:00Z.")
-    @profile
-    @role
-    def republish(topic: str, since: str, profile: Path, role: str) -> None:
+    @_at_role
+    def republish(topic: str, since: str, profile: Path, role: str, *, as_json: bool) -> None:
         """Send a topic's messages again, for a cluster that lost them; receivers drop what they have."""
-        click.echo(_ask_or_act(profile, role, "outbox/republish", {"topic": topic, "since": since}))
+        from gateway.operate import act
+
+        outcome = _answered(act(profile, role, "outbox/republish", {"topic": topic, "since": since}))
+        _tell(outcome, role, as_json=as_json)
 
 
 def _add_doctor(gateway: click.Group) -> None:
     @gateway.command()
-    @click.option("--profile", type=click.Path(path_type=Path), required=True, help="An operator's profile.")
+    @PROFILE
     @click.option("--role", "chosen", multiple=True, type=click.Choice(OPERATED), help="Only this one; else all.")
-    @click.option("--json", "as_json", is_flag=True, help="Print every role's report as JSON.")
+    @AS_JSON
     def doctor(profile: Path, chosen: tuple[str, ...], *, as_json: bool) -> None:
         """Ask each role what is wrong and which page says what to do; exit code 1 if anything is."""
         from gateway.operate import examine
-        from gateway.protocol.canonical import pretty
 
-        reports = asyncio.run(examine(profile, chosen or OPERATED))
+        reports = _answered(examine(profile, chosen or OPERATED))
         lines = [pretty([report.as_json() for report in reports])] if as_json else []
         for line in lines or [line for report in reports for line in report.lines()]:
             click.echo(line)
@@ -126,16 +260,67 @@ def _add_doctor(gateway: click.Group) -> None:
             sys.exit(1)
 
 
-def _ask_or_act(profile: Path, role: str, path: str, form: dict[str, Any] | None = None) -> str:
-    """Return a role's answer as JSON; a refusal ends the command with its sentence."""
+def _list(profile: Path, role: str, what: str, limit: int, *, as_json: bool) -> None:
+    from gateway.operate import ask_list
+
+    found, more = _answered(ask_list(profile, role, what, limit))
+    if as_json:
+        click.echo(pretty(found))
+    elif found:
+        _print_table(found, COLUMNS[what])
+    else:
+        click.echo(f"{role}: nothing", err=True)
+    if more:
+        click.echo(f"only the first {limit}; there are more (--limit)", err=True)
+
+
+def _tell(outcome: "Outcome", role: str, *, as_json: bool) -> None:
+    """Print what came of a wish: JSON on stdout, or sentences on stderr."""
+    if as_json:
+        click.echo(pretty(outcome.as_json()))
+        return
+    if outcome.count or not (outcome.requests or outcome.stay):
+        click.echo(f"{role}: done for {outcome.count} message(s)", err=True)
+    for request_id in outcome.requests:
+        click.echo(
+            f"{role}: this moves money. Another person: gateway bus confirm {request_id} --role {role}", err=True
+        )
+    for row in outcome.stay:
+        click.echo(f"{role}: {row['id']} does not verify and stays: {row['code']}", err=True)
+
+
+def _answered(asked: Coroutine[Any, Any, T]) -> T:
+    """Wait for a role's answer; a refusal ends the command with its sentence."""
     from gateway.client import ApiProblem
-    from gateway.operate import operate
-    from gateway.protocol.canonical import pretty
-    from gateway.protocol.errors import UnavailableError
+    from gateway.client.profile import ProfileFileError
+    from gateway.protocol.errors import GatewayError
 
     try:
-        return pretty(asyncio.run(operate(profile, role, path, form)))
+        return asyncio.run(asked)
     except ApiProblem as problem:
         raise click.ClickException(f"{problem}\n{problem.fix}".rstrip()) from None
-    except UnavailableError as error:
+    except ProfileFileError as error:
         raise click.ClickException(str(error)) from None
+    except GatewayError as error:
+        raise click.ClickException(f"{error.code}: {error.sentence}") from None
+
+
+def _print_table(found: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print rows for people; where stdout is no terminal, without lines and as wide as they are."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    terminal = sys.stdout.isatty()
+    table = Table(*columns, box=SIMPLE_HEAD if terminal else None, pad_edge=False)
+    for row in found:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console(width=None if terminal else 10_000, markup=False, highlight=False, emoji=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {_cell(inner)}" for name, inner in value.items())
+    return "" if value is None else str(value)

@@ -1,0 +1,151 @@
+"""Operators' stories as they play them: `gateway …` as a program, a profile for each person, over HTTP."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from gateway.protocol.canonical import read_json
+from gateway.protocol.topics import HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS
+from gateway.runtime import inbox
+from gateway.runtime.bus import BusRecord, Fetched
+from gateway.runtime.database import Transaction
+from tests.operators import OPERATOR, SECOND, ask, broken, halted
+from tests.served import free_port
+from tests.walk import House, house, until
+from tests.walk_parties import Insurer, hand_in
+
+PAYER = "ins-lantau"
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return read_json(self.out.encode())
+
+
+@dataclass(frozen=True)
+class Desk:
+    """An operators' desk: every command is a process of its own, for core unless told otherwise."""
+
+    found: House
+
+    async def run(self, *words: str, by: str = OPERATOR, role: str = "core") -> Said:
+        profile = str(self.found.data / "profiles" / f"{by}.json")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", *words, "--role", role, "--profile", profile),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return Said(process.returncode or 0, out.decode(), err.decode())
+
+
+@contextlib.asynccontextmanager
+async def desk(folder: Path) -> AsyncIterator[Desk]:
+    """Open the house behind a real port, so that programs reach it."""
+    port = free_port()
+    async with house(folder, base_url=f"http://127.0.0.1:{port}") as found:
+        config = uvicorn.Config(found.gateway.app, port=port, log_config=None, access_log=False, lifespan="off")
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve())
+        try:
+            yield Desk(found)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def test_money_that_halted_goes_on_when_two_persons_say_so(tmp_path: Path) -> None:
+    async with desk(tmp_path / "data") as operators:
+        found = operators.found
+        with broken(found, "core.settlement", SETTLEMENT_REQUESTS, "obligation"):
+            claimed, insurer = await hand_in(found), Insurer(found)
+            await insurer.decide(await insurer.review(claimed))
+            number = str((await halted(found, SETTLEMENT_REQUESTS))["id"])
+
+        listed = await operators.run("bus", "parked", "list")
+        assert {number, "halt", SETTLEMENT_REQUESTS} <= set(listed.out.split())
+        shown = (await operators.run("bus", "parked", "show", number, "--json")).json()
+        assert (shown["why"], shown["seq"], shown["stream_seq"]) == ("halt", 1, 0)
+        lag = await operators.run("bus", "lag")
+        assert "halted" in lag.out
+
+        asked = await operators.run("bus", "parked", "retry", number)
+        assert (asked.code, asked.out) == (0, "")
+        [waiting] = (await operators.run("bus", "requests", "--json", by=SECOND)).json()
+        assert f"gateway bus confirm {waiting['request_id']} --role core" in asked.err
+        alone = await operators.run("bus", "confirm", waiting["request_id"])
+        assert (alone.code, "operator.two-persons" in alone.err) == (1, True)
+        confirmed = await operators.run("bus", "confirm", waiting["request_id"], "--json", by=SECOND)
+
+        assert confirmed.json() == {"count": 1, "requests": [], "stay": []}
+        await found.until_draft(PAYER)
+        empty = await operators.run("bus", "parked", "list")
+        assert (empty.out, empty.err) == ("", "core: nothing\n")
+        steps = [one["clr"]["step"] for one in await found.log(typ="core.operator_acted")]
+        assert steps == ["asked", "confirmed"]
+
+
+async def test_retrying_everything_leaves_only_money_for_another_person(tmp_path: Path) -> None:
+    async with desk(tmp_path / "data") as operators:
+        found = operators.found
+
+        async def hold(tx: Transaction) -> None:
+            for offset, topic in enumerate([HOSPITAL_REQUESTS, HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS]):
+                one = Fetched(topic, 0, offset, "case_x", b"{}")
+                await inbox.park(
+                    tx, "core.nobody", one, None, why="held", code="key.compromised", now=found.clock.now()
+                )
+
+        await found.process("core").database.write(hold)
+        both = await operators.run("bus", "parked", "retry", "1", "--all")
+
+        outcome = (await operators.run("bus", "parked", "retry", "--all", "--json")).json()
+
+        assert both.code == 2
+        assert (outcome["count"], len(outcome["requests"])) == (2, 1)
+        [request] = (await ask(found, "requests"))["requests"]
+        assert request["request_id"] in outcome["requests"]
+        assert len(request["form"]["ids"]) == 1
+
+
+async def test_forged_bytes_are_looked_at_verified_and_dropped(tmp_path: Path) -> None:
+    async with desk(tmp_path / "data") as operators:
+        await operators.found.gateway.bus.publish(HOSPITAL_REQUESTS, [BusRecord("case_x", b'{"secret": "PATIENT"}')])
+
+        async def listed() -> list[dict[str, Any]]:
+            return list((await ask(operators.found, "quarantine"))["quarantine"])
+
+        [row] = await until(listed, "the quarantined bytes")
+        number = str(row["id"])
+
+        shown = await operators.run("bus", "quarantine", "show", number)
+        verified = await operators.run("bus", "quarantine", "retry", number)
+        why = ("--reason", "forged", "--ticket", "SEC-4")
+        dropped = await operators.run("bus", "quarantine", "drop", number, *why)
+        again = await operators.run("bus", "quarantine", "retry", number)
+
+        assert row["sha256"] in shown.out
+        assert "PATIENT" not in shown.out
+        assert (verified.code, f"{number} does not verify" in verified.err) == (3, True)
+        assert dropped.code == 0
+        assert (again.code, "quarantine.unknown" in again.err) == (1, True)
+
+
+async def test_a_profile_that_is_missing_or_no_operators_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    async with desk(tmp_path / "data") as operators:
+        nobody = await operators.run("bus", "lag", by="nobody")
+        hospital = await operators.run("bus", "lag", by="hosp-nanshan-his", role="sz")
+
+        assert (nobody.code, nobody.err) == (1, "Error: nobody.json is missing\n")
+        assert (hospital.code, hospital.err.count("\n")) == (1, 2)
