@@ -1,12 +1,16 @@
 """What operators ask and do in a test, by each role's API with personal keys, and how a message comes to halt."""
 
+import asyncio
 import contextlib
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.protocol.canonical import compact
+from gateway.protocol.canonical import compact, read_json
 from gateway.runtime.worker import Worker
 from tests.walk import House, until
 
@@ -55,3 +59,27 @@ async def halted(found: House, topic: str) -> dict[str, Any]:
 
 async def caught_up(found: House, role: str) -> bool:
     return not any(consumer["lag"] for consumer in (await ask(found, "lag", role))["consumers"])
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return read_json(self.out.encode())
+
+
+async def command(data: Path, *words: str, role: str, by: str = OPERATOR) -> Said:
+    """Run `gateway …` for a role as a process of its own, with a person's profile from the data folder."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", *words, "--role", role),
+        *("--profile", str(data / "profiles" / f"{by}.json")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return Said(process.returncode or 0, out.decode(), err.decode())

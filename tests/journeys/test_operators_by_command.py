@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import Any
 
 import uvicorn
 
-from gateway.protocol.canonical import read_json
 from gateway.protocol.topics import HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS
 from gateway.runtime import inbox
 from gateway.runtime.bus import BusRecord, Fetched
 from gateway.runtime.database import Transaction
-from tests.operators import OPERATOR, SECOND, ask, broken, halted
+from tests.operators import OPERATOR, SECOND, Said, ask, broken, command, halted
 from tests.served import free_port
 from tests.walk import House, house, until
 from tests.walk_parties import Insurer, hand_in
@@ -24,30 +22,13 @@ PAYER = "ins-lantau"
 
 
 @dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return read_json(self.out.encode())
-
-
-@dataclass(frozen=True)
 class Desk:
-    """An operators' desk: every command is a process of its own, for core unless told otherwise."""
+    """An operators' desk; for core unless told otherwise."""
 
     found: House
 
     async def run(self, *words: str, by: str = OPERATOR, role: str = "core") -> Said:
-        profile = str(self.found.data / "profiles" / f"{by}.json")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", *words, "--role", role, "--profile", profile),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        return Said(process.returncode or 0, out.decode(), err.decode())
+        return await command(self.found.data, *words, role=role, by=by)
 
 
 @contextlib.asynccontextmanager
