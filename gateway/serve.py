@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,7 @@ async def _serve(folder: Path, role: str | None, host: str, port: int) -> None:
         settings = [load_settings(one) for one in folders]
         if role not in (None, "all", settings[0].role):
             raise SettingsError(f"{folder} is of role {settings[0].role}, not of {role}")
+        listening = _bind(host, port)
         locks = [*map(lock_folder, dict.fromkeys([folder, *folders])), *_lock_bus(settings[0], folder)]
         configure_logging(settings[0].log_level, clock)
         if role == "all":
@@ -98,9 +100,20 @@ async def _serve(folder: Path, role: str | None, host: str, port: int) -> None:
         sys.stderr.write(f"serving {folder} on http://{host}:{port}\n")
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when it has stopped: drain first
             signal.signal(number, signal.SIG_IGN)
-        await server.serve()
+        await server.serve([listening])
     for lock in locks:
         lock.release()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take the address before anything else is opened; the server listens on it once the role is there."""
+    taken = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((host, port))
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return taken
 
 
 def _lock_bus(settings: RoleSettings, locked: Path) -> Iterator[FolderLock]:

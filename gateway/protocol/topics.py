@@ -1,8 +1,8 @@
 """The topic table: one row a topic. The broker's topics, its ACLs and the docs are generated from it.
 
 `key` names what orders a stream, `writer` and `readers` are components, `crosses` says whether the rows may leave
-their jurisdiction, `per_instance` whether a party that hosts its own role gets a topic of its own (an ACL is per
-topic, not per record). Topics are never repartitioned; a new major is a new topic.
+their jurisdiction, `per_instance` whether a party that hosts its own role will get a topic of its own (an ACL is
+per topic, not per record; nothing makes such topics yet). Topics are never repartitioned; a new major is a new topic.
 """
 
 from collections.abc import Mapping

@@ -12,6 +12,10 @@ HEAD = """# Topics
 Generated from `gateway/protocol/topics.py` by `python -m tests.architecture.topic_table`; do not edit.
 The schema of each message is `docs/schemas/<message>.json`; the outcomes of a payment share `outcome.json`.
 
+*Own topic per hosted party* is what a party that runs its own role will get, since an ACL is per topic, not per record.
+It is **not used yet**: `gateway topics apply` makes one topic a row and one user a role, so an `sz` in a hospital's own
+custody has no place on the operator's cluster in this version.
+
 | topic | key | written by | read by | messages | leaves its side | own topic per hosted party | partitions | kept |
 |---|---|---|---|---|---|---|---|---|
 """

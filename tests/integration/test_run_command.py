@@ -17,6 +17,7 @@ from gateway.sandbox.folders import init
 from gateway.sandbox.layout import Layout
 from gateway.serve import StartError, find_role_folder
 from tests.children import start_child
+from tests.role_processes import START_S_MAX
 from tests.served import free_port
 from tests.walk import until
 
@@ -97,10 +98,6 @@ def _no_trust(role: Path) -> None:
     (role.parents[1] / "trust.json").unlink()
 
 
-def _malformed_trust(role: Path) -> None:
-    (role.parents[1] / "trust.json").write_text("{")
-
-
 def _no_pins(role: Path) -> None:
     settings = role / "settings.toml"
     settings.write_text("\n".join(line for line in settings.read_text().splitlines() if "pins" not in line))
@@ -115,7 +112,6 @@ def _no_database(role: Path) -> None:
     [
         (_unreadable_key, "storage.key is readable by others"),
         (_no_trust, "trust.json"),
-        (_malformed_trust, "json."),
         (_no_pins, "[extra] lacks pins"),
         (_no_database, "the database refuses"),
     ],
@@ -125,23 +121,20 @@ def test_a_role_that_cannot_start_says_why_in_one_sentence(
 ) -> None:
     spoil(data / "roles" / "sz")
 
-    assert told in sentence(command("run", "sz", "--data", str(data)))
+    assert told in sentence(command("run", "sz", "--data", str(data), "--port", "0"))
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("words", "url", "told"),
     [
-        (f"postgresql+asyncpg://sz:{SECRET}@127.0.0.1:1/sz", "database"),
-        (SECRET, "the setting `database_url` is no address of a database"),
+        (("run", "--port", "0", "--role-folder"), f"postgresql+asyncpg://sz:{SECRET}@127.0.0.1:1/sz", "database"),
+        (("migrate", "--role-folder"), SECRET, "the setting `database_url` is no address of a database"),
     ],
 )
-@pytest.mark.parametrize("words", [("run", "sz", "--data"), ("migrate", "--role-folder")])
 def test_a_database_that_is_away_is_told_without_its_password(
     data: Path, words: tuple[str, ...], url: str, told: str
 ) -> None:
-    folder = data if words[0] == "run" else data / "roles" / "sz"
-
-    done = command(*words, str(folder), environment={"GATEWAY_DATABASE_URL": url})
+    done = command(*words, str(data / "roles" / "sz"), environment={"GATEWAY_DATABASE_URL": url})
 
     assert told in sentence(done)
     assert SECRET not in done.stderr
@@ -154,7 +147,7 @@ def test_a_schema_that_is_newer_than_the_program_is_told(data: Path) -> None:
         database.execute("UPDATE alembic_runtime SET version_num = 'm9999_later'")
     database.close()
 
-    assert sentence(command("run", "sz", "--data", str(data))).endswith("newer than this program")
+    assert sentence(command("run", "sz", "--data", str(data), "--port", "0")).endswith("newer than this program")
 
 
 async def test_one_role_runs_by_its_name_and_the_embedded_bus_belongs_to_it(data: Path, tmp_path: Path) -> None:
@@ -169,11 +162,33 @@ async def test_one_role_runs_by_its_name_and_the_embedded_bus_belongs_to_it(data
             except httpx2.TransportError:
                 return False
 
-    await until(answers, "role hk")
-    twin = command("run", "hk", "--data", str(data))
-    other = command("run", "core", "--data", str(data))
+    await until(answers, "role hk", within_s=START_S_MAX)
+    twin = command("run", "hk", "--data", str(data), "--port", "0")
+    other = command("run", "core", "--data", str(data), "--port", "0")
+    elsewhere = command("run", "witness", "--instance", "witness-hk", "--data", str(data), "--port", str(port))
     process.terminate()
 
     assert process.wait(25) == 0
     assert sentence(twin).endswith("another process serves the folder hk")
     assert "another process has the embedded bus" in sentence(other)
+    assert f"cannot listen on 127.0.0.1:{port}" in sentence(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("ca_file", "password", "told"),
+    [
+        ("nowhere.pem", "password", "ssl.ca.location"),
+        ("", "nowhere", "nowhere is missing"),
+    ],
+)
+def test_topics_are_not_applied_without_what_the_login_needs(
+    tmp_path: Path, ca_file: str, password: str, told: str
+) -> None:
+    (tmp_path / "password").touch(mode=0o600)
+    (tmp_path / "password").write_text("synthetic")
+    words = ["--user", "admin", "--password-file", str(tmp_path / password), "--ca-file", ca_file]
+
+    done = CliRunner().invoke(_cli(), ["topics", "apply", "--servers", "127.0.0.1:1", *words])
+
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert told in done.output
