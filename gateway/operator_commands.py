@@ -312,7 +312,9 @@ def _print_table(found: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> 
     from rich.table import Table
 
     terminal = sys.stdout.isatty()
-    table = Table(*columns, box=SIMPLE_HEAD if terminal else None, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD if terminal else None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")  # an id that is cut off is of no use
     for row in found:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     Console(width=None if terminal else 10_000, markup=False, highlight=False, emoji=False).print(table)

@@ -3,11 +3,12 @@
 Lists go by keyset: the caller hands in the last row's sort values, and `Page.last` has them for the next page.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, func, or_, select
+from sqlalchemy import Row, Select, Table, and_, func, or_, select
 
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.errors import NotFoundError
@@ -19,6 +20,7 @@ PARKED = ("id", "consumer", "topic", "partition", "offset", "key", "role", "seq"
 PARKED_WHY = ("why", "code", "attempts", "since", "next_at", "sha256")
 SET_ASIDE = ("id", "consumer", "topic", "partition", "offset", "key", "code", "attempts", "at", "bytes", "sha256")
 DECIDED = ("dropped_at", "dropped_by", "reason", "ticket")
+ID = re.compile(r"[A-Za-z0-9._-]{1,80}")
 REQUESTED = ("request_id", "action", "asked_by", "asked_at")
 
 
@@ -59,10 +61,9 @@ async def show_parked(tx: Transaction, number: int) -> dict[str, Any]:
     found = await one(tx, _parked().where(parked.c.id == number))
     if found is None:
         raise NotFoundError("parked.unknown")
-    shown = dict(found._mapping)
-    stream = [inbox.c[name] == shown[name] for name in ("consumer", "role", "topic", "key")]
+    stream = [inbox.c[name] == found._mapping[name] for name in ("consumer", "role", "topic", "key")]
     last = await one(tx, select(inbox.c.last_seq).where(*stream))
-    return shown | {"stream_seq": last.last_seq if last else 0} | _explained(shown["code"])
+    return _shown(found) | {"stream_seq": last.last_seq if last else 0} | _explained(found.code)
 
 
 async def show_quarantined(tx: Transaction, number: int) -> dict[str, Any]:
@@ -70,7 +71,7 @@ async def show_quarantined(tx: Transaction, number: int) -> dict[str, Any]:
     found = await one(tx, _of(quarantine, (*SET_ASIDE, *DECIDED)).where(quarantine.c.id == number))
     if found is None:
         raise NotFoundError("quarantine.unknown")
-    return dict(found._mapping) | _explained(found.code)
+    return _shown(found) | _explained(found.code)
 
 
 def _parked() -> Select[Any]:
@@ -84,9 +85,17 @@ def _of(table: Table, names: Sequence[str]) -> Select[Any]:
 
 async def _page(tx: Transaction, wanted: Select[Any], keys: Sequence[str], limit: int) -> Page:
     """Read one row more than asked for, which tells whether another page comes."""
-    found = [dict(row._mapping) for row in await rows(tx, wanted.limit(limit + 1))]
+    found = [_shown(row) for row in await rows(tx, wanted.limit(limit + 1))]
     shown = found[:limit]
     return Page(shown, tuple(shown[-1][key] for key in keys) if len(found) > limit else None)
+
+
+def _shown(row: Row[Any]) -> dict[str, Any]:
+    """Take a row's columns; a record's key that is no id was written by a stranger, and is content like the rest."""
+    shown = dict(row._mapping)
+    if "key" in shown and not ID.fullmatch(shown["key"]):
+        shown["key"] = ""
+    return shown
 
 
 def _explained(code: str) -> dict[str, str]:

@@ -32,9 +32,9 @@ async def _quarantined(found: House) -> dict[str, Any]:
     return row
 
 
-async def _forge(found: House, topic: str = HOSPITAL_REQUESTS) -> dict[str, Any]:
+async def _forge(found: House, topic: str = HOSPITAL_REQUESTS, key: str = "case_x") -> dict[str, Any]:
     """Put bytes on a topic that no role has stamped; returns the row that they become in core."""
-    await found.gateway.bus.publish(topic, [BusRecord("case_x", b'{"secret": "PATIENT"}')])
+    await found.gateway.bus.publish(topic, [BusRecord(key, b'{"secret": "PATIENT"}')])
     return await _quarantined(found)
 
 
@@ -50,7 +50,7 @@ def _with_stamp_key_of_sz(directory: Directory, number: int, valid_from: datetim
 
 async def test_quarantined_bytes_are_shown_without_their_content(tmp_path: Path) -> None:
     async with house(tmp_path / "data") as found:
-        row = await _forge(found)
+        row = await _forge(found, key="PATIENT\x1b[2J")
 
         shown = await ask(found, f"quarantine/{row['id']}")
 
