@@ -28,6 +28,8 @@ class Fetched:
     offset: int
     key: str
     value: bytes
+    parked: bool = False
+    """Whether a worker took it from where it had waited, rather than from the bus."""
 
 
 Offsets = Mapping[tuple[str, int], int]

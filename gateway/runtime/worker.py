@@ -2,7 +2,8 @@
 
 What comes of a message: applied, dropped as a duplicate, parked (gap, RETRY, held, HALT), refused with an answer, or
 quarantined. The bus offset is committed after the database; if we die between, the inbox drops the second delivery.
-The worker stops by itself at 3 halts in 60 s, on settlement topics at the first.
+The worker stops by itself at 3 halts in 60 s, on settlement topics at the first. A database that is away is nobody's
+fault: the same records are tried again until it is back.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.clock import Clock, rfc3339
@@ -34,11 +35,13 @@ from gateway.protocol.verification import verify_exchange
 from gateway.runtime import failpoints, inbox
 from gateway.runtime.bus import Bus, Consumer, Fetched
 from gateway.runtime.component import Component, Delivery, Subscription
-from gateway.runtime.database import Database, Transaction, rows
+from gateway.runtime.database import Database, DatabaseAwayError, Transaction, rows
 from gateway.runtime.inbox import Admitted
 from gateway.runtime.keys import TrustHolder
 from gateway.runtime.observability import DELIVERIES
 from gateway.runtime.outbox import Outbox
+from gateway.runtime.pace import BackOff, Stopping
+from gateway.runtime.tables import inbox as streams
 from gateway.runtime.tables import parked
 
 RECORDS_MAX = 100
@@ -52,7 +55,7 @@ log = structlog.get_logger("worker")
 
 @dataclass
 class Worker:
-    """One consumer group of one component. `halts` is owned by `_settle`; `stopped` is read by readiness."""
+    """One consumer group of one component. `halts` is owned by `_settle`; readiness reads `stopped` and `waiting`."""
 
     component: Component
     role: str
@@ -61,7 +64,10 @@ class Worker:
     outbox: Outbox
     trust: TrustHolder
     clock: Clock
+    stopping: Stopping = field(default_factory=Stopping)
     stopped: str | None = None
+    waiting: str | None = None
+    """Why the records at hand are tried again and again, or None."""
     halts: deque[datetime] = field(default_factory=deque)
     last_success: datetime | None = None
     consumer: Consumer | None = None
@@ -87,7 +93,7 @@ class Worker:
 
     async def why_stopped(self) -> str | None:
         """Say for readiness why this worker takes nothing more, or None."""
-        return self.stopped
+        return self.stopped or self.waiting
 
     def resume(self) -> None:
         """Go on after halts; an operator has had the halted messages tried again."""
@@ -97,11 +103,12 @@ class Worker:
     async def pass_over(self, tx: Transaction, fetched: Fetched) -> None:
         """Let a dropped message's stream go on, in the operator's work, and answer its author where there is one.
 
-        A message whose stamp does not verify advances nothing. `parked.not-next` if earlier ones of its stream wait.
+        A message that cannot be read or verified advances nothing. `parked.not-next` if earlier ones of its stream
+        wait.
         """
         try:
             delivery = self._read(fetched)
-        except GatewayError:
+        except Exception:  # noqa: BLE001 also what halted because reading it fails by a fault of ours
             return
         admitted = await inbox.admit(tx, self.group, delivery.stamp)
         if admitted is Admitted.GAP:
@@ -126,17 +133,25 @@ class Worker:
             await asyncio.sleep(FETCH_S)
             return
         fetched = await consumer.fetch(RECORDS_MAX, FETCH_S)
-        while fetched:
+        if fetched:
             failpoints.reach("consumer.after_fetch")
+            await self._process_until_durable(fetched)
+            failpoints.reach("consumer.after_commit")
+            await consumer.commit({(one.topic, one.partition): one.offset + 1 for one in fetched})
+        self.last_success = self.clock.now()
+
+    async def _process_until_durable(self, fetched: Sequence[Fetched]) -> None:
+        """Try the same records again for as long as the database is away; the inbox drops what it already has."""
+        back_off = BackOff()
+        while True:
             try:
                 await self.process(fetched)
-                failpoints.reach("consumer.after_commit")
-                await consumer.commit({(one.topic, one.partition): one.offset + 1 for one in fetched})
                 break
-            except Exception as error:  # noqa: BLE001 the database is away: these records are not lost, try again
+            except Exception as error:  # noqa: BLE001 what became of these records is not durable: they are not done
+                self.waiting = error.code if isinstance(error, GatewayError) else type(error).__name__
                 log.warning("worker.waiting", consumer=self.group, error=type(error).__name__)
-                await asyncio.sleep(FETCH_S)
-        self.last_success = self.clock.now()
+                await asyncio.sleep(back_off.failed())
+        self.waiting = None
 
     async def process(self, fetched: Sequence[Fetched]) -> None:
         """Take records in order; returns once what became of each is durable. Raises only if that is unknown."""
@@ -158,6 +173,9 @@ class Worker:
                 await self._park(fetched, None, "retry", error.code)
             else:
                 await self._quarantine(fetched, error.code)
+            return None
+        except Exception as error:  # noqa: BLE001 a fault of ours; raised again, it would hold up its batch for ever
+            await self._halt(fetched, None, type(error).__name__)
             return None
         return await self._prepare(self._subscription(fetched.topic), delivery)
 
@@ -205,7 +223,7 @@ class Worker:
             if admitted is Admitted.GAP:
                 where = (self.group, delivery.fetched, delivery.stamp)
                 await inbox.park(tx, *where, why="gap", code="stream.gap", now=self.clock.now())
-            else:
+            elif delivery.fetched.parked:
                 await inbox.unpark(tx, self.group, delivery.fetched)
             return admitted
 
@@ -213,8 +231,11 @@ class Worker:
         DELIVERIES.labels(self.group, delivery.fetched.topic, admitted.value).inc()
 
     async def _settle(self, delivery: Delivery, error: BaseException) -> None:
-        """Decide by the error's disposition: refuse with an answer, retry later, hold, or halt the key."""
-        if not isinstance(error, Exception):
+        """Decide by the error's disposition: refuse with an answer, retry later, hold, or halt the key.
+
+        That the database is away says nothing about the message: raised again, for the batch to be tried again.
+        """
+        if not isinstance(error, Exception) or isinstance(error, DatabaseAwayError):
             raise error
         if isinstance(error, HeldError):
             await self._park(delivery.fetched, delivery, "held", error.code)
@@ -223,7 +244,7 @@ class Worker:
         elif isinstance(error, GatewayError) and error.disposition is Disposition.RETRY:
             await self._park(delivery.fetched, delivery, "retry", error.code)
         else:
-            await self._halt(delivery, type(error).__name__)
+            await self._halt(delivery.fetched, delivery, type(error).__name__)
 
     async def _refuse(self, delivery: Delivery, error: GatewayError) -> None:
         subscription = self._subscription(delivery.fetched.topic)
@@ -231,19 +252,22 @@ class Worker:
         async def work(tx: Transaction) -> None:
             if await inbox.admit(tx, self.group, delivery.stamp) is Admitted.APPLY:
                 await subscription.on_refused(tx, self.component.deps, delivery, error)
-            await inbox.unpark(tx, self.group, delivery.fetched)
+            if delivery.fetched.parked:
+                await inbox.unpark(tx, self.group, delivery.fetched)
 
         try:
             await self.database.write(work, key=delivery.fetched.key)
+        except DatabaseAwayError:
+            raise
         except GatewayError:  # nobody to answer: a message of ours was refused, which is our fault
-            await self._halt(delivery, error.code)
+            await self._halt(delivery.fetched, delivery, error.code)
         else:
             DELIVERIES.labels(self.group, delivery.fetched.topic, "refused").inc()
 
-    async def _halt(self, delivery: Delivery, code: str) -> None:
-        log.error("worker.halt", consumer=self.group, topic=delivery.fetched.topic, code=code)
-        await self._park(delivery.fetched, delivery, "halt", code)
-        self._count_halt(delivery.fetched.topic)
+    async def _halt(self, fetched: Fetched, delivery: Delivery | None, code: str) -> None:
+        log.error("worker.halt", consumer=self.group, topic=fetched.topic, code=code)
+        await self._park(fetched, delivery, "halt", code)
+        self._count_halt(fetched.topic)
 
     def _count_halt(self, topic: str) -> None:
         now = self.clock.now()
@@ -268,7 +292,8 @@ class Worker:
         async def work(tx: Transaction) -> None:
             if await inbox.put_in_quarantine(tx, self.group, fetched, code, self.clock.now()):
                 await self.outbox.add(tx, self._security_record("quarantined", fetched, code))
-            await inbox.unpark(tx, self.group, fetched)
+            if fetched.parked:
+                await inbox.unpark(tx, self.group, fetched)
 
         await self.database.write(work, key=fetched.key)
         DELIVERIES.labels(self.group, fetched.topic, "quarantined").inc()
@@ -278,21 +303,28 @@ class Worker:
         return record(f"{self.role}.message_{what}", at=self.clock.now(), clear=clear)
 
     async def _retry_parked(self) -> None:
-        """Run beside `run`: take up parked messages that are due, oldest of each stream first."""
+        """Run beside `run`: take up parked messages that are due, each stream in order."""
+        back_off = BackOff()
         while True:
-            await asyncio.sleep(RETRY_EVERY_S)
             try:
-                due = await self.database.read(self._due)
-                if due and not self.stopped:
-                    await self.process(due)
+                due = [] if self.stopped else await self.database.read(self._due)
+                await self.process(due)
+                if not due:  # what was taken may have been what others wait behind: look again at once
+                    await asyncio.sleep(RETRY_EVERY_S)
+                back_off.succeeded()
             except Exception as error:  # noqa: BLE001 the database is away: the rows are not
                 log.warning("worker.retry-waiting", consumer=self.group, error=type(error).__name__)
+                await asyncio.sleep(back_off.failed())
 
     async def _due(self, tx: Transaction) -> list[Fetched]:
-        now = rfc3339(self.clock.now())
-        statement = select(parked).where(parked.c.consumer == self.group, parked.c.next_at <= now)
-        found = await rows(tx, statement.order_by(parked.c.topic, parked.c.key, parked.c.seq).limit(RECORDS_MAX))
-        return [Fetched(row.topic, row.partition, row.offset, row.key, row.value) for row in found]
+        """Take what is due, longest due first; what only waits behind another is due once that one is in."""
+        stream = [streams.c[name] == parked.c[name] for name in ("consumer", "role", "topic", "key")]
+        is_next = exists().where(*stream, streams.c.last_seq >= parked.c.seq - 1)
+        due = (parked.c.next_at <= rfc3339(self.clock.now()), or_(parked.c.why != "gap", is_next))
+        statement = select(parked).where(parked.c.consumer == self.group, *due)
+        found = await rows(tx, statement.order_by(parked.c.next_at, parked.c.id).limit(RECORDS_MAX))
+        in_order = sorted(found, key=lambda row: (row.topic, row.key, row.seq))
+        return [Fetched(row.topic, row.partition, row.offset, row.key, row.value, parked=True) for row in in_order]
 
     def _subscription(self, topic: str) -> Subscription:
         return next(found for found in self.component.subscriptions if found.topic == topic)

@@ -1,0 +1,221 @@
+"""The worker on a settlement topic: faults of ours halt, what passes is waited out, nothing is lost or doubled."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import Connection, text
+
+from gateway.protocol.errors import RetryError
+from gateway.protocol.registry import Directory
+from gateway.runtime import tables
+from gateway.runtime.component import Delivery
+from gateway.runtime.database import Database, DatabaseAwayError, Work, open_database
+from gateway.runtime.keys import TrustHolder
+from tests.conftest import MakeDatabase
+from tests.parties import world
+from tests.postgres import postgres
+from tests.streams import METADATAS, Handle, Stream, a_record, a_stream, nothing
+from tests.walk import until
+
+T = TypeVar("T")
+KEYS = ("claim_a", "claim_b", "claim_c")
+END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+
+MakeStream = Callable[..., "contextlib.AbstractAsyncContextManager[Stream]"]
+
+
+@pytest.fixture
+def make_stream(make_database: MakeDatabase, tmp_path: Path) -> MakeStream:
+    """`async with make_stream(handle)`: a worker that is not running yet, on either database."""
+
+    @contextlib.asynccontextmanager
+    async def make(handle: Handle = nothing, trust: TrustHolder | None = None) -> AsyncIterator[Stream]:
+        stream = await a_stream(make_database(*METADATAS), tmp_path, handle, trust)
+        yield stream
+        await stream.bus.close()
+
+    return make
+
+
+async def _until_applied(stream: Stream, *wanted: tuple[str, int], within_s: float = 15) -> None:
+    async def applied() -> bool:
+        return set(wanted) <= set(await stream.applied())
+
+    await until(applied, f"{len(wanted)} messages applied", within_s)
+
+
+async def _until_none_parked(stream: Stream) -> None:
+    """What overtook its predecessor while that was tried again waits for a moment."""
+
+    async def none() -> bool:
+        return await stream.parked() == set()
+
+    await until(none, "the end of waiting")
+
+
+def _blocked(blocked: set[tuple[str, int]]) -> Handle:
+    """Handle messages, but say of these that their time has not come."""
+
+    async def handle(delivery: Delivery) -> None:
+        if (delivery.stamp.key, delivery.stamp.seq) in blocked:
+            raise RetryError("claim.moved-meanwhile")
+
+    return handle
+
+
+@dataclass
+class Failing:
+    """A database that is away for its next `writes`: half of them before anything happened, half of them after."""
+
+    real: Database
+    writes: int
+
+    async def write(self, work: Work[T], *, key: str = "") -> T:
+        if self.writes <= 0:
+            return await self.real.write(work, key=key)
+        self.writes -= 1
+        if self.writes % 2:
+            await self.real.write(work, key=key)
+        raise DatabaseAwayError
+
+    async def read(self, query: Work[T]) -> T:
+        return await self.real.read(query)
+
+    def run_sync(self, call: Callable[[Connection], T]) -> T:
+        return self.real.run_sync(call)
+
+    async def close(self) -> None:
+        await self.real.close()
+
+
+async def test_a_database_that_is_away_parks_nothing_and_each_message_is_applied_once(make_stream: MakeStream) -> None:
+    async with make_stream() as stream:
+        stream.worker.database = Failing(stream.worker.database, writes=9)
+        wanted = [(key, seq) for key in KEYS for seq in (1, 2, 3)]
+        await stream.publish(*(a_record(*one) for one in wanted))
+
+        async with stream.running():
+
+            async def told() -> bool:
+                return await stream.worker.why_stopped() == "database.unavailable"
+
+            await until(told, "readiness saying that the database is away")
+            await _until_applied(stream, *wanted)
+
+            async def ready() -> bool:
+                return await stream.worker.why_stopped() is None
+
+            await until(ready, "readiness saying that it is back")
+            stream.clock.advance(timedelta(minutes=1))
+            await _until_none_parked(stream)
+
+        assert sorted(await stream.applied()) == wanted
+        assert stream.worker.stopped is None
+
+
+async def test_sessions_that_are_ended_halt_no_message_that_moves_money(tmp_path: Path) -> None:
+    server = postgres()
+    database = open_database(server.fresh_url())
+    for metadata in METADATAS:
+        database.run_sync(metadata.create_all)
+    name = database.run_sync(lambda connection: str(connection.scalar(text("SELECT current_database()"))))
+    stream = await a_stream(database, tmp_path)
+    wanted = [(f"claim_{number}", seq) for number in range(60) for seq in range(1, 6)]
+    await stream.publish(*(a_record(*one) for one in wanted))
+
+    async with stream.running():
+        for _ in range(10):
+            await asyncio.to_thread(server.execute, END_SESSIONS.format(name))
+        await _until_applied(stream, *wanted, within_s=30)
+        stream.clock.advance(timedelta(minutes=1))
+        await _until_none_parked(stream)
+
+    assert sorted(await stream.applied()) == sorted(wanted)
+    assert stream.worker.stopped is None
+    await database.close()
+    await stream.bus.close()
+
+
+class Broken(TrustHolder):
+    """A registry replica with a fault of ours, for as long as `broken`."""
+
+    broken = True
+
+    @property
+    def directory(self) -> Directory:
+        if self.broken:
+            raise ZeroDivisionError
+        return super().directory
+
+
+async def test_a_message_that_cannot_be_read_by_our_fault_halts_and_the_next_one_is_taken(
+    make_stream: MakeStream,
+) -> None:
+    trust = Broken(world().trust)
+    trust.install(world().signed, world().directory)
+    async with make_stream(trust=trust) as stream, stream.running():
+        await stream.publish(a_record("claim_a", 1))
+
+        async def stopped() -> bool:
+            return await stream.worker.why_stopped() == "halted"
+
+        await until(stopped, "the halt")
+        trust.broken = False
+        stream.worker.resume()
+        await stream.publish(a_record("claim_b", 1))
+        await _until_applied(stream, ("claim_b", 1))
+
+        [row] = await stream.all(tables.parked)
+        assert (row.key, row.why, row.code, row.next_at) == ("claim_a", "halt", "ZeroDivisionError", None)
+
+
+async def test_a_message_that_must_wait_holds_up_its_own_key_only(make_stream: MakeStream) -> None:
+    blocked = {("claim_a", 1)}
+    async with make_stream(_blocked(blocked)) as stream, stream.running():
+        await stream.publish(a_record("claim_a", 1))
+
+        async def parked() -> bool:
+            return await stream.parked() == {("claim_a", 1, "retry")}
+
+        await until(parked, "the first message waiting")
+        await stream.publish(a_record("claim_a", 2), a_record("claim_b", 1))
+        await _until_applied(stream, ("claim_b", 1))
+
+        async def behind() -> bool:
+            return await stream.parked() == {("claim_a", 1, "retry"), ("claim_a", 2, "gap")}
+
+        await until(behind, "the second message waiting behind the first")
+        blocked.clear()
+        stream.clock.advance(timedelta(minutes=1))
+        await _until_applied(stream, ("claim_a", 2))
+
+        assert await stream.applied() == [("claim_b", 1), ("claim_a", 1), ("claim_a", 2)]
+        assert await stream.parked() == set()
+
+
+async def test_what_waits_behind_a_blocked_head_does_not_crowd_out_other_keys(make_stream: MakeStream) -> None:
+    blocked = {("claim_a", 1), ("claim_b", 1)}
+    async with make_stream(_blocked(blocked)) as stream:
+        wanted = [("claim_a", seq) for seq in range(1, 151)] + [("claim_b", 1)]
+        await stream.publish(*(a_record(*one) for one in wanted))
+        async with stream.running():
+
+            async def all_parked() -> bool:
+                return len(await stream.parked()) == len(wanted)
+
+            await until(all_parked, "all messages waiting")
+
+        stream.clock.advance(timedelta(minutes=1))
+        due = await stream.worker.database.read(stream.worker._due)
+        blocked.clear()
+        async with stream.running():
+            await _until_applied(stream, *wanted)
+
+        assert [one.key for one in due] == ["claim_a", "claim_b"]
+        assert [seq for key, seq in await stream.applied() if key == "claim_a"] == list(range(1, 151))
