@@ -19,7 +19,7 @@ from gateway.protocol.settlements import VoidAsked
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime import tables
 from gateway.runtime.bus import BusRecord
-from gateway.runtime.component import Component, Delivery, Subscription
+from gateway.runtime.component import Component, Delivery, Prepare, Subscription
 from gateway.runtime.database import Database, Transaction, rows
 from gateway.runtime.embedded import EmbeddedBus
 from gateway.runtime.keys import TrustHolder
@@ -57,14 +57,15 @@ async def _refuse(tx: Transaction, deps: Any, delivery: Delivery, error: Gateway
     raise error
 
 
-def a_component(handle: Handle) -> Component:
+def a_component(handle: Handle = nothing, prepare: Prepare | None = None) -> Component:
     """Build a component whose handler first asks `handle`, which may raise, and then notes key and seq."""
 
     async def on_void_asked(tx: Transaction, _deps: Any, delivery: Delivery) -> None:
         await handle(delivery)
         await tx.execute(APPLIED.insert(), [{"key": delivery.stamp.key, "seq": delivery.stamp.seq}])
 
-    subscription = Subscription(SETTLEMENT_REQUESTS, {"void_asked": on_void_asked}, _refuse)
+    before = {"void_asked": prepare} if prepare else None
+    subscription = Subscription(SETTLEMENT_REQUESTS, {"void_asked": on_void_asked}, _refuse, before)
     return Component("streams", None, METADATA, "", subscriptions=(subscription,))
 
 
@@ -111,12 +112,12 @@ def a_trust() -> TrustHolder:
 
 
 async def a_stream(
-    database: Database, folder: Path, handle: Handle = nothing, trust: TrustHolder | None = None
+    database: Database, folder: Path, component: Component | None = None, trust: TrustHolder | None = None
 ) -> Stream:
     """Build a worker on a database that has `METADATAS`; close its bus at the end."""
     clock, trust = VirtualClock(), trust or a_trust()
     bus = await EmbeddedBus.open(f"sqlite:///{folder / 'bus.db'}", clock)
     vault = Vault(bytes(range(32)))
     outbox = Outbox(Sender("core", "hosted", key_of("core/stamp/1"), vault, trust, clock), Admission(100_000, 1 << 30))
-    worker = Worker(a_component(handle), "core", database, bus, outbox, trust, clock)
+    worker = Worker(component or a_component(), "core", database, bus, outbox, trust, clock)
     return Stream(worker, bus, clock)

@@ -3,16 +3,17 @@
 Offsets follow once a component's `take` has returned; what it cannot take now stays on the bus.
 """
 
-import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
-from gateway.runtime.bus import Bus, Consumer
+from gateway.runtime.bus import Bus, Consumer, Fetched
 from gateway.runtime.component import Component
+from gateway.runtime.pace import BackOff, Stopping
+from gateway.runtime.progress import Progress
 
 RECORDS_MAX = 500
-FETCH_S = 1.0
 
 log = structlog.get_logger("worker")
 
@@ -24,6 +25,7 @@ class VerbatimReader:
     component: Component
     role: str
     bus: Bus
+    stopping: Stopping = field(default_factory=Stopping)
     consumer: Consumer | None = None
     stopped: str | None = None
     """Always None: a reader waits, it never halts."""
@@ -37,23 +39,29 @@ class VerbatimReader:
         return [verbatim.topic for verbatim in self.component.verbatim]
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Run until the role ends, then finish the round."""
         self.consumer = await self.bus.subscribe(self.group, self.topics)
+        progress = Progress(self.consumer, self.stopping)
         try:
-            while True:
-                await self._round(self.consumer)
+            while not self.stopping:
+                if (fetched := await progress.fetch(RECORDS_MAX)) and await self._take(fetched):
+                    progress.done(fetched)
+            await progress.commit()
         finally:
             await self.consumer.close()
 
-    async def _round(self, consumer: Consumer) -> None:
-        fetched = await consumer.fetch(RECORDS_MAX, FETCH_S)
-        while fetched:
+    async def _take(self, fetched: Sequence[Fetched]) -> bool:
+        """Have the component take records until it has; False if the role ends before its store is back."""
+        back_off = BackOff()
+        while True:
             try:
                 for verbatim in self.component.verbatim:
                     if taken := [one for one in fetched if one.topic == verbatim.topic]:
                         await verbatim.take(self.component.deps, taken)
-                await consumer.commit({(one.topic, one.partition): one.offset + 1 for one in fetched})
-                break
-            except Exception as error:  # noqa: BLE001 a failing store is waited out; the records stay on the bus
+            except Exception as error:  # noqa: BLE001 whatever its store raises; the records stay on the bus
                 log.warning("worker.verbatim-waiting", component=self.component.name, error=type(error).__name__)
-                await asyncio.sleep(FETCH_S)
+            else:
+                return True
+            if self.stopping:
+                return False
+            await self.stopping.rest(back_off.failed())

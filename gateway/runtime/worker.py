@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import exists, or_, select
+from sqlalchemy import exists, func, or_, select
 
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.clock import Clock, rfc3339
@@ -35,20 +35,21 @@ from gateway.protocol.verification import verify_exchange
 from gateway.runtime import failpoints, inbox
 from gateway.runtime.bus import Bus, Consumer, Fetched
 from gateway.runtime.component import Component, Delivery, Subscription
-from gateway.runtime.database import Database, DatabaseAwayError, Transaction, rows
+from gateway.runtime.database import Database, DatabaseAwayError, Transaction, one, rows
 from gateway.runtime.inbox import Admitted
 from gateway.runtime.keys import TrustHolder
 from gateway.runtime.observability import DELIVERIES
 from gateway.runtime.outbox import Outbox
 from gateway.runtime.pace import BackOff, Stopping
+from gateway.runtime.progress import FETCH_S, Progress
 from gateway.runtime.tables import inbox as streams
 from gateway.runtime.tables import parked
 
 RECORDS_MAX = 100
-FETCH_S = 1.0
 RETRY_EVERY_S = 0.2
 HALTS_MAX = 3
 HALTS_WINDOW = timedelta(seconds=60)
+RETRIES_MAX = 10_000
 
 log = structlog.get_logger("worker")
 
@@ -67,10 +68,14 @@ class Worker:
     stopping: Stopping = field(default_factory=Stopping)
     stopped: str | None = None
     waiting: str | None = None
-    """Why the records at hand are tried again and again, or None."""
+    """Why nothing more is taken for now, or None."""
+    retries_max: int = RETRIES_MAX
+    """How many messages may wait for a cause to go before no more are fetched: the bus keeps the rest as well."""
     halts: deque[datetime] = field(default_factory=deque)
     last_success: datetime | None = None
     consumer: Consumer | None = None
+    _retries: int | None = None
+    """How many wait, or more; None where the rows must be counted."""
 
     @property
     def group(self) -> str:
@@ -81,15 +86,25 @@ class Worker:
         return [subscription.topic for subscription in self.component.subscriptions]
 
     async def run(self) -> None:
-        """Run until cancelled. A failing database or bus is waited out; only halts stop the worker."""
+        """Run until the role ends, then finish the round. A failing database or bus is waited out."""
+        await self._until_informed()
         self.consumer = await self.bus.subscribe(self.group, self.topics)
+        progress = Progress(self.consumer, self.stopping)
         retries = asyncio.create_task(self._retry_parked())
         try:
-            while True:
-                await self._round(self.consumer)
+            while not self.stopping:
+                await self._round(progress)
+            await asyncio.gather(progress.commit(), retries)
         finally:
             retries.cancel()
             await self.consumer.close()
+
+    async def _until_informed(self) -> None:
+        """Fetch nothing before the first registry release: without it no message can be verified, whosever it is."""
+        while not self.trust.number and not self.stopping:
+            self.waiting = "registry.none-yet"
+            await self.stopping.rest(RETRY_EVERY_S)
+        self.waiting = None
 
     async def why_stopped(self) -> str | None:
         """Say for readiness why this worker takes nothing more, or None."""
@@ -128,36 +143,53 @@ class Worker:
             return error.code if error.disposition is Disposition.REFUSE else None
         return None
 
-    async def _round(self, consumer: Consumer) -> None:
-        if self.stopped:
-            await asyncio.sleep(FETCH_S)
+    async def _round(self, progress: Progress) -> None:
+        self.waiting = "retries-max" if await self._too_many_wait() else None
+        if self.stopped or self.waiting:
+            await progress.commit()
+            await self.stopping.rest(FETCH_S)
             return
-        fetched = await consumer.fetch(RECORDS_MAX, FETCH_S)
+        fetched = await progress.fetch(RECORDS_MAX)
         if fetched:
             failpoints.reach("consumer.after_fetch")
-            await self._process_until_durable(fetched)
-            failpoints.reach("consumer.after_commit")
-            await consumer.commit({(one.topic, one.partition): one.offset + 1 for one in fetched})
+            if await self._process_until_durable(fetched):
+                failpoints.reach("consumer.after_commit")
+                progress.done(fetched)
         self.last_success = self.clock.now()
 
-    async def _process_until_durable(self, fetched: Sequence[Fetched]) -> None:
-        """Try the same records again for as long as the database is away; the inbox drops what it already has."""
+    async def _process_until_durable(self, fetched: Sequence[Fetched]) -> bool:
+        """Try the same records again for as long as the database is away; False if the role ends before it is back."""
         back_off = BackOff()
         while True:
             try:
                 await self.process(fetched)
-                break
             except Exception as error:  # noqa: BLE001 what became of these records is not durable: they are not done
                 self.waiting = error.code if isinstance(error, GatewayError) else type(error).__name__
                 log.warning("worker.waiting", consumer=self.group, error=type(error).__name__)
-                await asyncio.sleep(back_off.failed())
-        self.waiting = None
+            else:
+                self.waiting = None
+                return True
+            if self.stopping:
+                return False
+            await self.stopping.rest(back_off.failed())
+
+    async def _too_many_wait(self) -> bool:
+        if self._retries is None or self._retries >= self.retries_max:
+            with contextlib.suppress(DatabaseAwayError):
+                self._retries = await self.database.read(self._count_retries)
+        return self._retries is None or self._retries >= self.retries_max
+
+    async def _count_retries(self, tx: Transaction) -> int:
+        here = (parked.c.consumer == self.group, parked.c.why == "retry")
+        found = await one(tx, select(func.count()).select_from(parked).where(*here))
+        return int(found[0]) if found else 0
 
     async def process(self, fetched: Sequence[Fetched]) -> None:
         """Take records in order; returns once what became of each is durable. Raises only if that is unknown."""
-        ready = [await self._verify(one) for one in fetched]
-        results = await asyncio.gather(*(self._apply(one) for one in ready if one is not None), return_exceptions=True)
-        for delivery, result in zip((one for one in ready if one is not None), results, strict=True):
+        verified = [await self._verify(record) for record in fetched]
+        ready = [delivery for delivery in verified if delivery is not None]
+        results = await asyncio.gather(*map(self._apply, ready), return_exceptions=True)
+        for delivery, result in zip(ready, results, strict=True):
             if isinstance(result, BaseException):
                 await self._settle(delivery, result)
 
@@ -286,6 +318,8 @@ class Worker:
                 await self.outbox.add(tx, self._security_record("held", fetched, code))
 
         await self.database.write(work, key=fetched.key)
+        if why == "retry" and self._retries is not None:
+            self._retries += 1
         DELIVERIES.labels(self.group, fetched.topic, why).inc()
 
     async def _quarantine(self, fetched: Fetched, code: str) -> None:
@@ -305,16 +339,16 @@ class Worker:
     async def _retry_parked(self) -> None:
         """Run beside `run`: take up parked messages that are due, each stream in order."""
         back_off = BackOff()
-        while True:
+        while not self.stopping:
             try:
                 due = [] if self.stopped else await self.database.read(self._due)
                 await self.process(due)
-                if not due:  # what was taken may have been what others wait behind: look again at once
-                    await asyncio.sleep(RETRY_EVERY_S)
                 back_off.succeeded()
+                if not due:  # what was taken may have been what others wait behind: look again at once
+                    await self.stopping.rest(RETRY_EVERY_S)
             except Exception as error:  # noqa: BLE001 the database is away: the rows are not
                 log.warning("worker.retry-waiting", consumer=self.group, error=type(error).__name__)
-                await asyncio.sleep(back_off.failed())
+                await self.stopping.rest(back_off.failed())
 
     async def _due(self, tx: Transaction) -> list[Fetched]:
         """Take what is due, longest due first; what only waits behind another is due once that one is in."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,14 +13,19 @@ from sqlalchemy import Connection, text
 
 from gateway.protocol.errors import RetryError
 from gateway.protocol.registry import Directory
+from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime import tables
-from gateway.runtime.component import Delivery
+from gateway.runtime.bus import Consumer, Fetched, Offsets
+from gateway.runtime.component import Delivery, Prepare
 from gateway.runtime.database import Database, DatabaseAwayError, Work, open_database
 from gateway.runtime.keys import TrustHolder
+from gateway.runtime.pace import Stopping
+from gateway.runtime.progress import Progress
+from gateway.runtime.worker import RECORDS_MAX
 from tests.conftest import MakeDatabase
 from tests.parties import world
 from tests.postgres import postgres
-from tests.streams import METADATAS, Handle, Stream, a_record, a_stream, nothing
+from tests.streams import METADATAS, Handle, Stream, a_component, a_record, a_stream, nothing
 from tests.walk import until
 
 T = TypeVar("T")
@@ -35,8 +40,10 @@ def make_stream(make_database: MakeDatabase, tmp_path: Path) -> MakeStream:
     """`async with make_stream(handle)`: a worker that is not running yet, on either database."""
 
     @contextlib.asynccontextmanager
-    async def make(handle: Handle = nothing, trust: TrustHolder | None = None) -> AsyncIterator[Stream]:
-        stream = await a_stream(make_database(*METADATAS), tmp_path, handle, trust)
+    async def make(
+        handle: Handle = nothing, trust: TrustHolder | None = None, prepare: Prepare | None = None
+    ) -> AsyncIterator[Stream]:
+        stream = await a_stream(make_database(*METADATAS), tmp_path, a_component(handle, prepare), trust)
         yield stream
         await stream.bus.close()
 
@@ -44,7 +51,10 @@ def make_stream(make_database: MakeDatabase, tmp_path: Path) -> MakeStream:
 
 
 async def _until_applied(stream: Stream, *wanted: tuple[str, int], within_s: float = 15) -> None:
+    """Let time go on until these are applied."""
+
     async def applied() -> bool:
+        stream.clock.advance(timedelta(seconds=0.1))
         return set(wanted) <= set(await stream.applied())
 
     await until(applied, f"{len(wanted)} messages applied", within_s)
@@ -219,3 +229,99 @@ async def test_what_waits_behind_a_blocked_head_does_not_crowd_out_other_keys(ma
 
         assert [one.key for one in due] == ["claim_a", "claim_b"]
         assert [seq for key, seq in await stream.applied() if key == "claim_a"] == list(range(1, 151))
+
+
+async def test_no_more_is_fetched_while_as_many_messages_wait_as_may(make_stream: MakeStream) -> None:
+    blocked = {(f"claim_{number}", 1) for number in range(1, 601)}
+    wanted = sorted(blocked)
+    async with make_stream(_blocked(blocked)) as stream, stream.running():
+        stream.worker.retries_max = 50
+        await stream.publish(*(a_record(*one) for one in wanted))
+
+        async def full() -> bool:
+            return await stream.worker.why_stopped() == "retries-max"
+
+        await until(full, "the worker saying that too many wait")
+        waiting, lag = len(await stream.parked()), await stream.lag()
+        blocked.clear()
+        stream.clock.advance(timedelta(minutes=1))
+        await _until_applied(stream, *wanted)
+
+        assert 50 <= waiting < 50 + RECORDS_MAX
+        assert lag == len(wanted) - waiting
+        assert sorted(await stream.applied()) == wanted
+
+
+async def test_nothing_is_fetched_before_the_first_registry_release(make_stream: MakeStream) -> None:
+    trust = TrustHolder(world().trust)
+    async with make_stream(trust=trust) as stream:
+        await stream.publish(a_record("claim_a", 1))
+        async with stream.running():
+
+            async def waits() -> bool:
+                return await stream.worker.why_stopped() == "registry.none-yet"
+
+            await until(waits, "the worker saying that it waits for a release")
+            trust.install(world().signed, world().directory)
+            await _until_applied(stream, ("claim_a", 1))
+
+        assert await stream.parked() == set()
+
+
+@dataclass
+class Counting:
+    """A consumer that counts its commits."""
+
+    real: Consumer
+    commits: int = 0
+
+    async def fetch(self, records_max: int, timeout_s: float) -> Sequence[Fetched]:
+        return await self.real.fetch(min(1, records_max), timeout_s)
+
+    async def commit(self, offsets: Offsets) -> None:
+        self.commits += 1
+        await self.real.commit(offsets)
+
+    async def lag(self) -> int:
+        return await self.real.lag()
+
+    async def close(self) -> None:
+        await self.real.close()
+
+
+async def test_offsets_are_committed_together_never_early_and_to_the_end_when_idle(make_stream: MakeStream) -> None:
+    async with make_stream() as stream:
+        await stream.publish(*(a_record("claim_a", seq) for seq in range(1, 41)))
+        consumer = Counting(await stream.bus.subscribe("together", [SETTLEMENT_REQUESTS]))
+        progress = Progress(consumer, Stopping())
+
+        fetched: list[int] = []
+        while record := await progress.fetch(1):
+            fetched.append(await consumer.lag())
+            progress.done(record)
+
+        assert len(fetched) == 40
+        assert all(lag >= 40 - number for number, lag in enumerate(fetched))
+        assert consumer.commits < 40
+        assert await consumer.lag() == 0
+
+
+async def test_a_worker_that_is_asked_to_end_finishes_its_round_and_commits_it(make_stream: MakeStream) -> None:
+    begun, going_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(deps: None, delivery: Delivery) -> None:
+        del deps, delivery
+        begun.set()
+        await going_on.wait()
+
+    async with make_stream(prepare=slow) as stream:
+        await stream.publish(*(a_record("claim_a", seq) for seq in (1, 2, 3)))
+        running = asyncio.create_task(stream.worker.run())
+        await begun.wait()
+
+        stream.worker.stopping.set()
+        going_on.set()
+        await asyncio.wait_for(running, 5)
+
+        assert await stream.applied() == [("claim_a", seq) for seq in (1, 2, 3)]
+        assert await stream.lag() == 0
