@@ -5,6 +5,7 @@ one role from its folder, or all six over one data folder with the embedded bus,
 keys, writer and relays.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ from gateway.runtime.keys import read_secret_text
 from gateway.runtime.outgoing import Sender
 from gateway.runtime.process import RoleProcess
 from gateway.runtime.settings import RoleSettings, load_settings
-from gateway.runtime.supervised import KafkaLimits
+from gateway.runtime.supervised import KafkaLimits, within
 from settlement.actions import Deps as SettlementDeps
 from settlement.documents import account_holder
 from settlement.payment import AccountHolder
@@ -77,6 +78,9 @@ TITLES = {
     "/witness/sz": "Witness in Shenzhen",
     "/witness/hk": "Witness in Hong Kong",
 }
+
+
+BUS_END_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -308,9 +312,10 @@ class Gateway:
             process.start()
 
     async def close(self) -> None:
-        for process in reversed(self.processes):
-            await process.close()
-        await self.bus.close()
+        """End all roles at once, then the bus; takes as long as its limits at most, whatever does not answer."""
+        await asyncio.gather(*(process.close() for process in self.processes))
+        with contextlib.suppress(TimeoutError):
+            await within(BUS_END_S, self.bus.close())
 
 
 async def open_all(data: Path, clock: Clock, *, extra_apps: Mapping[str, ASGIApp] | None = None) -> Gateway:

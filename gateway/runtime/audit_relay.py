@@ -52,19 +52,28 @@ class AuditRelay:
     clock: Clock
     outbox: Outbox
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: bool = False
 
     def __post_init__(self) -> None:
         self.outbox.wake_audit = self.wake.set
 
+    def stop(self) -> None:
+        """Have `run` publish what is committed by now, if the bus answers, and end."""
+        self.stopping = True
+        self.wake.set()
+
     async def run(self) -> None:
-        """Run until cancelled; any failure of bus or database is waited out, never fatal."""
+        """Run until stopped; any failure of bus or database is waited out, never fatal."""
         while True:
+            last = self.stopping
             try:
                 moved = await self.step()
             except Exception as error:  # noqa: BLE001 the relay outlives every dependency
                 log.warning("audit-relay.failed", error=type(error).__name__)
                 moved = 0
                 await asyncio.sleep(IDLE_S)
+            if last and moved < BATCH_MAX:
+                return
             if moved < BATCH_MAX:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(IDLE_S):

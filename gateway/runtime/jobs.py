@@ -7,7 +7,7 @@ A SQLite file has one process, which holds the folder's lock: there a restart ta
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from gateway.protocol.identifiers import mint
 from gateway.runtime.component import Job
 from gateway.runtime.database import Database, SqliteDatabase, Transaction
 from gateway.runtime.observability import JOBS
+from gateway.runtime.pace import Stopping
 from gateway.runtime.tables import leases
 
 LEASE = timedelta(seconds=30)
@@ -40,15 +41,16 @@ class JobRunner:
     role: str
     renew: timedelta = LEASE / 3
     """How long before its end a lease is renewed, and how often while a job runs."""
+    stopping: Stopping = field(default_factory=Stopping)
 
     def __post_init__(self) -> None:
         self.holder = self.role if isinstance(self.database, SqliteDatabase) else mint(self.role)
 
     async def run(self, job: Job, deps: Any) -> None:
-        """Run one job until cancelled; it fails and waits like anything else, it never stops the role."""
+        """Run one job until the role ends; it fails and waits like anything else, it never stops the role."""
         held_until = self.clock.now()
         try:
-            while True:
+            while not self.stopping:
                 try:
                     if self.clock.now() + self.renew > held_until:
                         held_until = await self._take(job)
@@ -58,7 +60,7 @@ class JobRunner:
                 except Exception as error:  # noqa: BLE001 what a job needs is away: the next round tries again
                     JOBS.labels(job.name, "failed").inc()
                     log.warning("job.failed", job=job.name, error=type(error).__name__, code=getattr(error, "code", ""))
-                await asyncio.sleep(job.every_s)
+                await self.stopping.rest(job.every_s)
         finally:
             with contextlib.suppress(Exception):
                 await self._let_go(job)

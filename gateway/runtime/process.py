@@ -5,7 +5,8 @@ one process and one bus, each with its own database, keys and writer, as if alon
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -33,9 +34,11 @@ from gateway.runtime.openings import Vault
 from gateway.runtime.operations import Operations
 from gateway.runtime.operator_routes import operator_routes
 from gateway.runtime.outbox import Outbox, Sender, load_admission
+from gateway.runtime.pace import Stopping
 from gateway.runtime.relay import Relay
 from gateway.runtime.schema import migrate
 from gateway.runtime.settings import RoleSettings, claim_database
+from gateway.runtime.supervised import within
 from gateway.runtime.verbatim import VerbatimReader
 from gateway.runtime.waiting import Gauges, Reading, read_waiting
 from gateway.runtime.web.reference import reference_routes
@@ -44,7 +47,13 @@ from gateway.runtime.worker import Worker
 HOUR_S = 3600.0
 MEASURE_S = 10.0
 RESTART_S = 1.0
-STOP_AGAIN_S = 0.5
+
+ROUNDS_END_S = 6.0
+RELAYS_END_S = 2.0
+CANCELLED_END_S = 5.5
+"""Longer than a Kafka client is given to leave its group (`KafkaLimits.stop`)."""
+SWALLOWED_END_S = 0.5
+DATABASE_END_S = 2.0
 
 log = structlog.get_logger("process")
 
@@ -66,8 +75,12 @@ class RoleProcess:
     readings: list[Reading] = field(default_factory=list)
     """Every consumer group of this role: the workers, and the readers of verbatim topics."""
     readiness: Readiness = field(default_factory=Readiness)
+    stopping: Stopping = field(default_factory=Stopping)
     _operated: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+    _rounds: list["asyncio.Task[None]"] = field(default_factory=list)
+    """Of the tasks, those that finish what they are at when the role ends: consumers and timers."""
+    _relays: "dict[asyncio.Task[None], Relay | AuditRelay]" = field(default_factory=dict)
 
     @classmethod
     async def open(cls, settings: RoleSettings, bus: Bus, clock: Clock) -> "RoleProcess":
@@ -137,10 +150,10 @@ class RoleProcess:
             self._start_relays()
         for component in self.components:
             self._start_component(component)
-        jobs = JobRunner(self.database, self.clock, self.settings.instance)
+        jobs = JobRunner(self.database, self.clock, self.settings.instance, stopping=self.stopping)
         for component in self.components:
             for job in component.jobs:
-                self._run(partial(jobs.run, job, component.deps), job.name)
+                self._rounds.append(self._run(partial(jobs.run, job, component.deps), job.name))
 
     async def _why_no_database(self) -> None:
         """Ask the database anything; what it raises, or that it is slow, is the reason."""
@@ -157,8 +170,8 @@ class RoleProcess:
             self.clock,
             self.outbox,
         )
-        self._run(relay.run, "relay")
-        self._run(audit_relay.run, "audit-relay")
+        self._relays[self._run(relay.run, "relay")] = relay
+        self._relays[self._run(audit_relay.run, "audit-relay")] = audit_relay
         self._run(self.feed.run, "feed")
         self._run(partial(self._prune, relay), "prune")
         self._run(self._measure, "measure")
@@ -173,30 +186,33 @@ class RoleProcess:
                 self.outbox,
                 self.trust,
                 self.clock,
+                self.stopping,
             )
             self.workers.append(worker)
             self.readings.append(worker)
             self.readiness.add(f"worker {component.name}", worker.why_stopped)
-            self._run(worker.run, f"worker {component.name}")
+            self._rounds.append(self._run(worker.run, f"worker {component.name}"))
         for task in component.tasks:
             self._run(task, component.name)
         if component.verbatim:
-            reader = VerbatimReader(component, self.settings.instance, self.bus)
+            reader = VerbatimReader(component, self.settings.instance, self.bus, self.stopping)
             self.readings.append(reader)
-            self._run(reader.run, component.name)
+            self._rounds.append(self._run(reader.run, component.name))
 
-    def _run(self, run: Callable[[], Awaitable[None]], name: str) -> None:
+    def _run(self, run: Callable[[], Awaitable[None]], name: str) -> "asyncio.Task[None]":
         async def task() -> None:
-            while True:
+            while not self.stopping:
                 try:
                     await run()
                 except (Exception, asyncio.CancelledError) as error:
                     if (current := asyncio.current_task()) is not None and current.cancelling():
                         raise
                     log.error("process.task-failed", task=name, error=type(error).__name__)
-                await asyncio.sleep(RESTART_S)
+                await self.stopping.rest(RESTART_S)
 
-        self._tasks.append(asyncio.create_task(task(), name=f"{self.settings.instance}: {name}"))
+        started = asyncio.create_task(task(), name=f"{self.settings.instance}: {name}")
+        self._tasks.append(started)
+        return started
 
     async def _prune(self, relay: Relay) -> None:
         """Drop what is kept only for a while: published outbox rows, idempotency answers."""
@@ -222,11 +238,34 @@ class RoleProcess:
         return Gauges(self.settings.instance, self.outbox.admission, self.readings, self.readiness)
 
     async def close(self) -> None:
-        """Stop tasks, then finish queued works and let go of the database."""
-        pending = set(self._tasks)
-        while pending:  # asyncio.wait_for of Python 3.11 may swallow one cancellation: ask again
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=STOP_AGAIN_S)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.database.close()
+        """End in order, each step within its limit: what is cut short is done again after the next start.
+
+        Consumers and timers finish their round and let go of groups and leases; then the relays publish what is
+        committed; what still runs is cancelled, once, since a second time would cut short its letting go; then the
+        database finishes what is queued.
+        """
+        self.stopping.set()
+        await _ended(self._rounds, ROUNDS_END_S)
+        for relay in self._relays.values():
+            relay.stop()
+        await _ended(self._relays, RELAYS_END_S)
+        late = await _cancelled(self._tasks, CANCELLED_END_S)
+        late = await _cancelled(late, SWALLOWED_END_S)  # asyncio.wait_for of Python 3.11 may swallow one
+        for task in late:
+            log.error("process.task-left-behind", task=task.get_name())
+        with contextlib.suppress(TimeoutError):
+            await within(DATABASE_END_S, self.database.close())
+
+
+async def _cancelled(tasks: "Collection[asyncio.Task[None]]", limit_s: float) -> "Collection[asyncio.Task[None]]":
+    for task in tasks:
+        task.cancel()
+    return await _ended(tasks, limit_s)
+
+
+async def _ended(tasks: "Collection[asyncio.Task[None]]", limit_s: float) -> "Collection[asyncio.Task[None]]":
+    """Wait for tasks to end; return those that have not in time."""
+    if not tasks:
+        return ()
+    _, pending = await asyncio.wait(tasks, timeout=limit_s)
+    return pending

@@ -55,20 +55,29 @@ class Relay:
     keyring: Keyring
     outbox: Outbox
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: bool = False
 
     def __post_init__(self) -> None:
         self.outbox.wake = self.wake.set
 
+    def stop(self) -> None:
+        """Have `run` publish what is committed by now, if the bus answers, and end."""
+        self.stopping = True
+        self.wake.set()
+
     async def run(self) -> None:
-        """Run until cancelled; any failure of bus or database is waited out, never fatal."""
+        """Run until stopped; any failure of bus or database is waited out, never fatal."""
         wait_s = IDLE_S
         while True:
+            last = self.stopping
             try:
                 moved = await self.step()
                 wait_s = IDLE_S
             except Exception as error:  # noqa: BLE001 the relay outlives every dependency
                 log.warning("relay.failed", error=type(error).__name__)
                 moved, wait_s = 0, min(BACK_OFF_S_MAX, wait_s * 2)
+            if last and moved < BATCH_MAX:
+                return
             if moved < BATCH_MAX:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
