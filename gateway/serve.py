@@ -25,8 +25,10 @@ from gateway.runtime.settings import FolderLock, RoleSettings, SettingsError, lo
 from gateway.sandbox.bank import create_bank
 from gateway.sandbox.folders import rebase
 
-REQUESTS_END_S = 10
-"""How long requests may go on after SIGTERM; the rest of 25 s is for workers, groups and the database."""
+REQUESTS_END_S = 5
+"""How long requests may go on after SIGTERM; the rest of 25 s is for workers, relays, groups and the database."""
+CLOSED_S_MAX = 19
+"""How long the rest may take, a little more than its limits (`process.py`) together."""
 
 GC_THRESHOLDS = (50_000, 10, 10)
 """A claim makes thousands of short-lived objects and few cycles; Python's default of 700 collects at every claim."""
@@ -101,6 +103,7 @@ async def _serve(folder: Path, role: str | None, host: str, port: int) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when it has stopped: drain first
             signal.signal(number, signal.SIG_IGN)
         await server.serve([listening])
+        signal.alarm(CLOSED_S_MAX)  # the last resort against a library that holds the process: the kernel ends it
     for lock in locks:
         lock.release()
 

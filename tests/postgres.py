@@ -6,7 +6,6 @@ root. It listens on a unix socket and on 127.0.0.1; it ends only itself. Databas
 
 import asyncio
 import atexit
-import contextlib
 import itertools
 import os
 import pwd
@@ -16,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -55,12 +54,6 @@ def _unprivileged() -> dict[str, Any]:
     names = {entry.pw_name: entry for entry in pwd.getpwall()}
     chosen = names.get("postgres") or names["nobody"]
     return {"user": chosen.pw_uid, "group": chosen.pw_gid, "extra_groups": []}
-
-
-def _children(parent: int) -> list[int]:
-    """Find a process' children by `proc(5)`: field 4 of each stat is the parent."""
-    stats = {int(path.parent.name): path.read_text(encoding="ascii") for path in Path("/proc").glob("[0-9]*/stat")}
-    return [pid for pid, stat in stats.items() if int(stat.rpartition(")")[2].split()[1]) == parent]
 
 
 def _free_port() -> int:
@@ -149,19 +142,19 @@ class PostgresServer:
             )
         self.wait_until_ready()
 
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Stop every process of the server where it stands: connections stay open and nothing answers."""
-        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
-        pids = [postmaster, *_children(postmaster)]
-        for pid in pids:
+    def freeze(self) -> None:
+        """Stop the server and every session of it where they are: connections stand, and nobody answers."""
+        for pid in self._pids():
             os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+
+    def thaw(self) -> None:
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        """Name the server, which starts sessions, before its sessions."""
+        pid = (self.folder / "data" / "postmaster.pid").read_text().split()[0]
+        return [int(pid), *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
     def ask_passwords(self) -> None:
         """From now on, whoever connects over TCP needs a password; this fixture's own user has none and stays out."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx2
 
+from gateway.protocol.canonical import compact
 from gateway.protocol.clock import SystemClock
 from gateway.sandbox.folders import init
 from gateway.sandbox.layout import Layout
@@ -56,6 +57,13 @@ class RoleProcesses:
     def start(self, role: str) -> None:
         self.spawn(role, "run", "--role-folder", str(self.data / "roles" / role))
 
+    def configure(self, role: str, **settings: str | int) -> None:
+        """Set what a role finds in its settings file at its next start; the environment goes before it."""
+        path = self.data / "roles" / role / "settings.toml"
+        kept = [line for line in path.read_text().splitlines() if line.partition(" = ")[0] not in settings]
+        words = [f"{name} = {compact(value).decode()}" for name, value in settings.items()]
+        path.write_text("\n".join((*words, *kept, "")))
+
     def start_all(self) -> None:
         self.spawn("bank", "sandbox", "bank", "--data", str(self.data))
         for role in ROLES:
@@ -72,13 +80,34 @@ class RoleProcesses:
         process.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(process.wait, DRAIN_S_MAX)
 
-    async def ready(self, role: str) -> bool:
-        url = f"{self.url(role)}/{FACE.get(role, role)}/readyz"
+    async def until_dead(self, name: str) -> int:
+        """Wait until a process has ended by itself; returns its exit code."""
+
+        async def ended() -> bool:
+            return self.running[name].poll() is not None
+
+        await until(ended, f"the end of {name}", within_s=START_S_MAX)
+        return self.running.pop(name).wait()
+
+    async def status(self, role: str, page: str = "readyz") -> int | None:
+        """Return the HTTP status of a role's health page, or None where nobody answers."""
+        url = f"{self.url(role)}/{FACE.get(role, role)}/{page}"
         async with httpx2.AsyncClient(trust_env=False) as client:
             try:
-                return (await client.get(url)).status_code == 200
+                return (await client.get(url)).status_code
             except httpx2.TransportError:
-                return False
+                return None
+
+    async def ready(self, role: str) -> bool:
+        return await self.status(role) == 200
+
+    async def until_alive(self, role: str) -> None:
+        """Wait until a role answers, ready or not."""
+
+        async def alive() -> bool:
+            return await self.status(role, "healthz") == 200
+
+        await until(alive, f"role {role}", within_s=START_S_MAX)
 
     async def until_ready(self, *roles: str) -> None:
         for role in roles or ROLES:
@@ -91,15 +120,23 @@ class RoleProcesses:
 
 @contextlib.asynccontextmanager
 async def role_processes(
-    data: Path, settings: Mapping[str, str] | None = None, server: PostgresServer | None = None
+    data: Path,
+    settings: Mapping[str, str] | None = None,
+    server: PostgresServer | None = None,
+    own: Mapping[str, Mapping[str, str | int]] | None = None,
 ) -> AsyncIterator[tuple[RoleProcesses, Parties]]:
-    """Make a sandbox of services and start it; every process ends with the block, however the test ends."""
+    """Make a sandbox of services and start it; every process ends with the block, however the test ends.
+
+    `settings` are every role's, by environment; `own` are those of single roles, by their settings files.
+    """
     broker = await asyncio.to_thread(Broker.create, secured=True)
     names = (*ROLES, "bank")
     house = RoleProcesses(data, broker, dict(zip(names, free_ports(len(names)), strict=True)))
     house.environment = QUICK_KAFKA if settings is None else settings
     try:
         sandbox = init(data, layout=_layout(house, server or postgres()), clock=SystemClock())
+        for role, words in (own or {}).items():
+            house.configure(role, **words)
         await asyncio.to_thread(apply_topics, house)
         house.start_all()
         await house.until_ready()
