@@ -37,7 +37,7 @@ rehearsal: $(VENV)/test.stamp ## play compose.yaml without containers, on a real
 	@$(BIN)/python -m pytest tests/acceptance/test_rehearsal.py tests/architecture/test_compose.py
 
 outage: $(VENV)/test.stamp ## the broker away for five minutes, at the usual limits
-	@OUTAGE_S=300 $(BIN)/python -m pytest tests/journeys/test_outages.py -k broker_is_away
+	@OUTAGE_S=300 $(BIN)/python -m pytest tests/journeys/test_outages.py -k outage_of_the_broker
 
 check: lint types imports test ## lint, types, import contracts, tests
 

@@ -29,7 +29,7 @@ from tests.walk import Parties, until
 
 ROLES = ("core", "sz", "hk", "insurer", "audit", "witness-sz", "witness-hk")
 FACE = {"insurer": "desk", "witness-sz": "witness/sz", "witness-hk": "witness/hk"}
-START_S_MAX = 60.0
+START_S_MAX = 120.0
 DRAIN_S_MAX = 25.0
 QUICK_KAFKA = {"GATEWAY_KAFKA_SEND_S": "5", "GATEWAY_KAFKA_SESSION_S": "6", "GATEWAY_KAFKA_REBUILD_S": "10"}
 """Shorter limits, so that an outage is over in seconds."""
@@ -57,11 +57,11 @@ class RoleProcesses:
     def start(self, role: str) -> None:
         self.spawn(role, "run", "--role-folder", str(self.data / "roles" / role))
 
-    def configure(self, role: str, **settings: str | int) -> None:
-        """Set what a role finds in its settings file at its next start; the environment goes before it."""
+    def configure(self, role: str, **settings: str | int | None) -> None:
+        """Set, or with None unset, what a role finds in its settings file at its next start."""
         path = self.data / "roles" / role / "settings.toml"
         kept = [line for line in path.read_text().splitlines() if line.partition(" = ")[0] not in settings]
-        words = [f"{name} = {compact(value).decode()}" for name, value in settings.items()]
+        words = [f"{name} = {compact(value).decode()}" for name, value in settings.items() if value is not None]
         path.write_text("\n".join((*words, *kept, "")))
 
     def start_all(self) -> None:
@@ -101,11 +101,11 @@ class RoleProcesses:
     async def ready(self, role: str) -> bool:
         return await self.status(role) == 200
 
-    async def until_alive(self, role: str) -> None:
-        """Wait until a role answers, ready or not."""
+    async def until_alive_or_dead(self, role: str) -> None:
+        """Wait until a role answers, ready or not, or has ended."""
 
         async def alive() -> bool:
-            return await self.status(role, "healthz") == 200
+            return await self.status(role, "healthz") == 200 or self.running[role].poll() is not None
 
         await until(alive, f"role {role}", within_s=START_S_MAX)
 

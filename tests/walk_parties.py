@@ -112,6 +112,21 @@ class Insurer:
 
         return await until(brought, f"{kind} in the inbox of {self.code}")
 
+    async def until_brought(self, claim_ids: Collection[str], within_s: float) -> None:
+        """Wait until the inbox has brought something about each of these claims."""
+
+        async def brought() -> bool:
+            page = await self.client.inbox(self.cursor, wait_s=1, limit=200)
+            self.cursor = page.next
+            self.items += page.items
+            return set(claim_ids) <= {item.claim_id for item in self.items}
+
+        await until(brought, f"{len(claim_ids)} claims in the inbox of {self.code}", within_s)
+
+    def submitted(self) -> list[str]:
+        """Return the ids of the claims that the inbox has brought so far, as often and in the order it did."""
+        return [item.claim_id for item in self.items if item.type == "submitted"]
+
     async def open(self, claimed: Claimed) -> OpenedClaim:
         """Fetch and open a claim; it must be what the hospital signed."""
         opened = await self.client.open_claim((await self.item("submitted", claimed)).msg_id)

@@ -18,6 +18,7 @@ __all__ = [
     "BATCH_MAX",
     "Database",
     "DatabaseAwayError",
+    "Parameters",
     "PostgresDatabase",
     "Result",
     "SqliteDatabase",

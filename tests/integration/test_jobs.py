@@ -134,6 +134,29 @@ async def test_a_job_whose_lease_is_lost_is_cancelled(database: Database, clock:
     await end(running)
 
 
+async def test_a_job_that_runs_when_the_role_ends_is_finished_and_its_lease_let_go(
+    database: Database, clock: VirtualClock
+) -> None:
+    going, leave = asyncio.Event(), asyncio.Event()
+    seen: list[str] = []
+
+    async def long(deps: list[str]) -> None:
+        going.set()
+        await leave.wait()
+        deps.append("done")
+
+    runner = a_runner(database, clock, "a")
+    running = asyncio.create_task(runner.run(job(long), seen))
+    await going.wait()
+
+    runner.stopping.set()
+    leave.set()
+    await asyncio.wait_for(running, 5)
+
+    assert seen == ["done"]
+    assert await a_runner(database, clock, "b")._take(job(tick)) > clock.now()
+
+
 async def test_a_job_that_fails_is_logged_without_its_text_and_tried_again(
     database: Database, clock: VirtualClock
 ) -> None:

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Executable, Row, text
 
 from gateway.protocol.errors import RetryError
 from gateway.protocol.registry import Directory
@@ -17,7 +17,7 @@ from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime import tables
 from gateway.runtime.bus import Consumer, Fetched, Offsets
 from gateway.runtime.component import Delivery, Prepare
-from gateway.runtime.database import Database, DatabaseAwayError, Work, open_database
+from gateway.runtime.database import Database, DatabaseAwayError, Parameters, Work, open_database
 from gateway.runtime.keys import TrustHolder
 from gateway.runtime.pace import Stopping
 from gateway.runtime.progress import Progress
@@ -96,6 +96,9 @@ class Failing:
 
     async def read(self, query: Work[T]) -> T:
         return await self.real.read(query)
+
+    async def fetch(self, statement: Executable, parameters: Parameters = None) -> Sequence[Row[Any]]:
+        return await self.real.fetch(statement, parameters)
 
     def run_sync(self, call: Callable[[Connection], T]) -> T:
         return self.real.run_sync(call)

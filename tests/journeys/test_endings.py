@@ -1,7 +1,6 @@
 """Roles that are asked to end while messages are on their way, or while nobody answers them."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,18 +41,11 @@ async def _until_at_core(parties: Parties, receipt: Receipt) -> None:
     await until(there, f"{receipt.claim_id} at core", within_s=ARRIVED_S_MAX)
 
 
-async def _until_all_arrived(parties: Parties, receipts: Sequence[Receipt]) -> Counter[str]:
-    """Wait until the insurer's inbox has brought every claim; return how often it brought each."""
+async def _arrived(parties: Parties, receipts: Sequence[Receipt]) -> list[str]:
+    """Wait until the insurer's inbox has brought every claim; return what it brought."""
     insurer = Insurer(parties, PAYER)
-
-    async def arrived() -> bool:
-        page = await insurer.client.inbox(insurer.cursor, wait_s=1, limit=200)
-        insurer.cursor = page.next
-        insurer.items += page.items
-        return {receipt.claim_id for receipt in receipts} <= {item.claim_id for item in insurer.items}
-
-    await until(arrived, f"{len(receipts)} claims in the inbox", within_s=ARRIVED_S_MAX)
-    return Counter(item.claim_id for item in insurer.items if item.type == "submitted")
+    await insurer.until_brought([receipt.claim_id for receipt in receipts], ARRIVED_S_MAX)
+    return sorted(insurer.submitted())
 
 
 async def _until_caught_up(parties: Parties, *roles: str) -> None:
@@ -77,7 +69,7 @@ async def test_a_role_that_is_asked_to_end_with_messages_on_their_way_loses_and_
         house.start("core")
         await house.until_ready("core")
 
-        assert await _until_all_arrived(parties, receipts) == {receipt.claim_id: 1 for receipt in receipts}
+        assert await _arrived(parties, receipts) == sorted(receipt.claim_id for receipt in receipts)
         await _until_caught_up(parties, "core", "hk")
 
 
@@ -100,6 +92,6 @@ async def test_a_role_ends_by_itself_while_the_broker_or_the_database_is_frozen(
             await house.until_ready()
 
             assert (broker_frozen, database_frozen) == (0, 0)
-            assert await _until_all_arrived(parties, receipts) == {receipt.claim_id: 1 for receipt in receipts}
+            assert await _arrived(parties, receipts) == sorted(receipt.claim_id for receipt in receipts)
     finally:
         server.stop()
