@@ -72,7 +72,6 @@ class Worker:
     retries_max: int = RETRIES_MAX
     """How many messages may wait for a cause to go before no more are fetched: the bus keeps the rest as well."""
     halts: deque[datetime] = field(default_factory=deque)
-    last_success: datetime | None = None
     consumer: Consumer | None = None
     _retries: int | None = None
     """How many wait, or more; None where the rows must be counted."""
@@ -144,7 +143,7 @@ class Worker:
         return None
 
     async def _round(self, progress: Progress) -> None:
-        self.waiting = "retries-max" if await self._too_many_wait() else None
+        self.waiting = await self._why_wait()
         if self.stopped or self.waiting:
             await progress.commit()
             await self.stopping.rest(FETCH_S)
@@ -155,7 +154,6 @@ class Worker:
             if await self._process_until_durable(fetched):
                 failpoints.reach("consumer.after_commit")
                 progress.done(fetched)
-        self.last_success = self.clock.now()
 
     async def _process_until_durable(self, fetched: Sequence[Fetched]) -> bool:
         """Try the same records again for as long as the database is away; False if the role ends before it is back."""
@@ -173,11 +171,14 @@ class Worker:
                 return False
             await self.stopping.rest(back_off.failed())
 
-    async def _too_many_wait(self) -> bool:
+    async def _why_wait(self) -> str | None:
+        """Say why nothing more may be fetched; rows are counted only when our own count reaches the limit."""
         if self._retries is None or self._retries >= self.retries_max:
-            with contextlib.suppress(DatabaseAwayError):
+            try:
                 self._retries = await self.database.read(self._count_retries)
-        return self._retries is None or self._retries >= self.retries_max
+            except DatabaseAwayError as error:
+                return error.code
+        return "retries-max" if self._retries >= self.retries_max else None
 
     async def _count_retries(self, tx: Transaction) -> int:
         here = (parked.c.consumer == self.group, parked.c.why == "retry")
