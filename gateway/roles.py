@@ -53,7 +53,8 @@ from gateway.runtime.component import Component
 from gateway.runtime.database import Transaction
 from gateway.runtime.embedded import EmbeddedBus
 from gateway.runtime.http import create_app
-from gateway.runtime.kafka import KafkaAccess, KafkaBus
+from gateway.runtime.kafka import KafkaBus
+from gateway.runtime.kafka_access import KafkaAccess
 from gateway.runtime.keys import read_secret_text
 from gateway.runtime.outgoing import Sender
 from gateway.runtime.process import RoleProcess

@@ -101,7 +101,7 @@ async def until_read(found: House) -> None:
     [worker] = [one for one in found.process("core").workers if one.group == CORE]
 
     async def drained() -> bool:
-        return worker.consumer is not None and await worker.consumer.lag() == 0
+        return worker.consumer is not None and not any((await worker.consumer.lag()).values())
 
     await until(drained, "core at the end of its topics")
 

@@ -57,6 +57,7 @@ ALARMS = (
     _waits("outbox-waits", "Messages do not get onto the bus", "outbox", limit_s=120),
     Alarm("outbox-fills", "Intake will stop with 503 when the outbox is full", "gateway_outbox_fill_percent", 50, 1),
     _waits("records-wait", "Audit records do not get onto the bus", "audit", limit_s=300),
+    Alarm("relay-holds", "The bus refuses messages for good; their keys wait", "gateway_relay_held", 0, 0),
     _waits("feed-waits", "Parties are not shown what happened", "feed", limit_s=60),
     Alarm(
         "consumer-stopped", "A consumer stopped after halts and takes nothing more", "gateway_consumer_stopped", 0, 0

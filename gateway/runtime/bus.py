@@ -32,6 +32,19 @@ class Fetched:
     """Whether a worker took it from where it had waited, rather than from the bus."""
 
 
+class RefusedRecordError(Exception):
+    """The bus will never take a record as it is; trying again at once is no use. Carries nothing of the record.
+
+    `durable` leading records are known to be there; the next one is refused, or with `whole_topic` every one would be.
+    """
+
+    def __init__(self, durable: int, code: str, *, whole_topic: bool) -> None:
+        super().__init__(code)
+        self.durable = durable
+        self.code = code
+        self.whole_topic = whole_topic
+
+
 Offsets = Mapping[tuple[str, int], int]
 """(topic, partition) → the next offset to read."""
 
@@ -48,15 +61,18 @@ class Consumer(Protocol):
     async def commit(self, offsets: Offsets) -> None:
         """Remember, for the group, where to go on; only of records whose effects are durable."""
 
-    async def lag(self) -> int:
-        """Count records published and not yet committed by this group."""
+    async def lag(self) -> Mapping[tuple[str, int], int]:
+        """Count records published and not yet committed by this group, for each (topic, partition)."""
 
     async def close(self) -> None: ...
 
 
 class Bus(Protocol):
     async def publish(self, topic: str, records: Sequence[BusRecord]) -> int:
-        """Append in order; return how many of the leading records are known to be durable."""
+        """Append in order; return how many of the leading records are known to be durable.
+
+        `RefusedRecordError` if the next one can never be sent, `UnavailableError` if nothing is known of any.
+        """
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Consumer: ...
 

@@ -6,7 +6,7 @@ heads of all partitions live in memory: they are read once at start and only `pu
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text, and_, func, or_, select
@@ -188,8 +188,8 @@ class EmbeddedConsumer:
         await self._bus.save_offsets(self._group, offsets)
         self._committed.update(offsets)
 
-    async def lag(self) -> int:
-        return sum(self._bus.head(*place) - offset for place, offset in self._committed.items())
+    async def lag(self) -> Mapping[tuple[str, int], int]:
+        return {place: self._bus.head(*place) - offset for place, offset in self._committed.items()}
 
     async def close(self) -> None:
         self._positions = {}

@@ -7,26 +7,29 @@ the record may arrive, is sent again and falls to the inbox. Numbers in comments
 """
 
 import asyncio
-import ssl
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
+    BrokerResponseError,
     CommitFailedError,
     ConsumerStoppedError,
     IllegalStateError,
     KafkaError,
     RebalanceInProgressError,
+    kafka_errors,
 )
 
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import TOPICS, VALUE_BYTES_MAX
-from gateway.runtime.bus import BusRecord, Fetched, Offsets, partition_of
-from gateway.runtime.observability import BUS_UNKNOWN_SENDS
+from gateway.runtime.bus import BusRecord, Fetched, Offsets, RefusedRecordError, partition_of
+from gateway.runtime.kafka_access import KafkaAccess
+from gateway.runtime.observability import BUS_REBALANCES, BUS_UNKNOWN_SENDS
+from gateway.runtime.refusals import Refusal, refusal_of
 from gateway.runtime.supervised import KafkaLimits, Supervised, within
 
 log = structlog.get_logger("kafka")
@@ -35,34 +38,24 @@ FAILURES = (KafkaError, OSError, TimeoutError)
 """What a broker that is away or says no raises; anything else is a fault of ours."""
 
 
-@dataclass(frozen=True)
-class KafkaAccess:
-    """How to reach the brokers: SCRAM-SHA-512 over TLS 1.3 where a user is named, else plain, for loopback only.
+class FencedInstanceError(BrokerResponseError):  # type: ignore[misc] # aiokafka has no types
+    errno = 82
+    message = "FENCED_INSTANCE_ID"
 
-    K19: no OAuth, since aiokafka cannot renew it. K25: a rotated certificate or password is read by the next rebuild.
-    """
 
-    servers: str
-    prefix: str = ""
-    """Put before topics and groups, where several gateways share a cluster."""
-    user: str = ""
-    read_password: Callable[[], str] = field(default=lambda: "", repr=False)
-    ca_file: str = ""
+class InvalidRecordError(BrokerResponseError):  # type: ignore[misc] # the same
+    errno = 87
+    message = "INVALID_RECORD"
 
-    def options(self) -> dict[str, Any]:
-        """Build the options of a client; reads password and CA anew each time."""
-        if not self.user:
-            return {"bootstrap_servers": self.servers}
-        context = ssl.create_default_context(cafile=self.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        return {
-            "bootstrap_servers": self.servers,
-            "security_protocol": "SASL_SSL",
-            "sasl_mechanism": "SCRAM-SHA-512",
-            "sasl_plain_username": self.user,
-            "sasl_plain_password": self.read_password(),
-            "ssl_context": context,
-        }
+
+class ThrottlingQuotaExceededError(BrokerResponseError):  # type: ignore[misc] # the same
+    errno = 89
+    message = "THROTTLING_QUOTA_EXCEEDED"
+    retriable = True
+
+
+# K18: without these, codes that aiokafka does not know come out as UnknownError and their number is lost
+kafka_errors.update({one.errno: one for one in (FencedInstanceError, InvalidRecordError, ThrottlingQuotaExceededError)})
 
 
 class KafkaBus:
@@ -72,7 +65,7 @@ class KafkaBus:
         self.limits = limits or KafkaLimits()
         self.access = access
         self.client_id = client_id
-        self._producer = Supervised("producer", self._build_producer, FAILURES, self.limits, _sever)
+        self._producer = Supervised("producer", self._build_producer, self.limits)
         self._consumers: list[KafkaConsumer] = []
         self._watching = asyncio.create_task(self._watch(), name=f"{client_id}: kafka watch")
 
@@ -91,29 +84,65 @@ class KafkaBus:
 
     async def publish(self, topic: str, records: Sequence[BusRecord]) -> int:
         """Send in order; return how many leading records were acknowledged before the deadline."""
-        if not records:
-            return 0
-        producer = await self._producer.client()
-        sent: list[asyncio.Future[Any]] = []
-        failure: BaseException | None = None
-        deadline = asyncio.get_running_loop().time() + self.limits.send
-        try:
-            async with asyncio.timeout_at(deadline):
-                for record in records:
-                    sent.append(await self._send(producer, topic, record))  # noqa: PERF401 sends are in order
-                await asyncio.wait(sent)
-        except FAILURES as error:
-            failure = error
-        acknowledged = _leading_successes(sent)
-        if acknowledged < len(records):
-            # K3: what the deadline cut off may still arrive. K2, K4: this producer may never recover.
-            BUS_UNKNOWN_SENDS.inc(len(sent) - acknowledged)
-            await self._producer.throw_away(producer, failure or _first_error(sent))
-        else:
-            self._producer.succeeded()
-        if acknowledged == 0:
+        durable, refusal = await self._attempt(topic, records)
+        if refusal is not None and not refusal.whole_topic:
+            more, refusal = await self._one_by_one(topic, records[durable:])
+            durable += more
+        if refusal is not None:
+            log.error("kafka.refused", topic=topic, code=refusal.name)
+            raise RefusedRecordError(durable, refusal.name, whole_topic=refusal.whole_topic)
+        if durable == 0 and records:
             raise UnavailableError("bus.unavailable", retry_after_s=5)
-        return acknowledged
+        return durable
+
+    async def _one_by_one(self, topic: str, records: Sequence[BusRecord]) -> tuple[int, Refusal | None]:
+        """Find the one for which a broker refused the batch: alone, each record has an answer of its own."""
+        for count, record in enumerate(records):
+            durable, refusal = await self._attempt(topic, [record])
+            if not durable:
+                return count, refusal
+        return len(records), None
+
+    async def _attempt(self, topic: str, records: Sequence[BusRecord]) -> tuple[int, Refusal | None]:
+        """Send; return how many leading records are durable, and why the next can never be if the broker said so."""
+        try:
+            producer = await self._producer.client()
+        except UnavailableError:
+            return 0, None
+        sent: list[asyncio.Future[Any]] = []
+        stopped: BaseException | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.send):
+                stopped = await self._hand_over(producer, topic, records, sent)
+                if sent:
+                    await asyncio.wait(sent)
+        errors = [_error_of(future) for future in sent]
+        durable = next((place for place, error in enumerate(errors) if error is not None), len(errors))
+        if durable == len(records):
+            self._producer.succeeded()
+            return durable, None
+        # K3: what the deadline cut off may still arrive; what was refused cannot.
+        BUS_UNKNOWN_SENDS.inc(sum(error is not None and refusal_of(error) is None for error in errors))
+        failure = [*errors, stopped or TimeoutError()][durable] or TimeoutError()
+        refusal = refusal_of(failure)
+        if refusal is None or any(errors):  # K2, K4: after a broker's error this producer may never recover
+            await self._producer.throw_away(producer, failure, at_once=refusal is not None)
+        return durable, refusal
+
+    async def _hand_over(
+        self,
+        producer: AIOKafkaProducer,
+        topic: str,
+        records: Sequence[BusRecord],
+        sent: "list[asyncio.Future[Any]]",
+    ) -> BaseException | None:
+        """Queue records in order; return what stopped it. `sent` is the caller's, who may stop waiting for us."""
+        try:
+            for record in records:
+                sent.append(await self._send(producer, topic, record))
+        except Exception as error:  # noqa: BLE001 too large a record (K24) raises here; it was not sent
+            return error
+        return None
 
     async def _send(self, producer: AIOKafkaProducer, topic: str, record: BusRecord) -> "asyncio.Future[Any]":
         headers = [(name, value.encode()) for name, value in record.headers.items()]
@@ -140,8 +169,11 @@ class KafkaBus:
     async def _watch(self) -> None:
         """Ask the brokers something every few seconds; a client that stays silent is thrown away."""
         while True:
+            probes = (self._probe_producer(), *(one.probe() for one in self._consumers))
+            for failure in await asyncio.gather(*probes, return_exceptions=True):
+                if failure is not None:  # the watch outlives what it watches
+                    log.error("kafka.watch-failed", error=type(failure).__name__)
             await asyncio.sleep(self.limits.probe_every)
-            await asyncio.gather(self._probe_producer(), *(one.probe() for one in self._consumers))
 
     async def _probe_producer(self) -> None:
         try:
@@ -161,35 +193,28 @@ class KafkaBus:
         await self._producer.close()
 
 
+def _error_of(future: "asyncio.Future[Any]") -> BaseException | None:
+    """Say what became of one send: None if it was acknowledged, `TimeoutError` if nobody answered."""
+    return future.exception() if future.done() and not future.cancelled() else TimeoutError()
+
+
 async def _metadata(producer: AIOKafkaProducer) -> None:
     if not await producer.client.force_metadata_update():
         raise ConnectionError("no broker answered")
 
 
-def _sever(client: Any) -> None:
-    """End what a `stop` that did not come back leaves running: a member that still beats keeps its partitions.
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+    """Counts what a group does with this member. K16: what a listener raises is swallowed, so it does nothing else."""
 
-    aiokafka has no public way; every attribute of its parts that is a task is cancelled, every connection closed.
-    """
-    names = ("_coordinator", "_fetcher", "_sender", "_client", "client")
-    for part in (getattr(client, name) for name in names if getattr(client, name, None) is not None):
-        for value in list(vars(part).values()):
-            if isinstance(value, asyncio.Task):
-                value.cancel()
-        for connection in list(getattr(part, "_conns", {}).values()):
-            connection.close()
+    def __init__(self, group: str) -> None:
+        self._count = BUS_REBALANCES.labels(group)
 
+    def on_partitions_revoked(self, revoked: object) -> None:
+        """Nothing: what was not committed comes again, to whoever has the partition next."""
 
-def _leading_successes(sent: "Sequence[asyncio.Future[Any]]") -> int:
-    for count, future in enumerate(sent):
-        if not future.done() or future.cancelled() or future.exception() is not None:
-            return count
-    return len(sent)
-
-
-def _first_error(sent: "Sequence[asyncio.Future[Any]]") -> BaseException:
-    failed = (future.exception() for future in sent if future.done() and not future.cancelled())
-    return next((error for error in failed if error is not None), TimeoutError())
+    def on_partitions_assigned(self, assigned: object) -> None:
+        del assigned
+        self._count.inc()
 
 
 class KafkaConsumer:
@@ -203,14 +228,13 @@ class KafkaConsumer:
         self._limits = bus.limits
         self._asking_since: float | None = None
         """Since when fetches have brought nothing though there was something to bring, as far as the probe knows."""
-        self.supervised: Supervised[AIOKafkaConsumer] = Supervised(group, self._build, FAILURES, bus.limits, _sever)
+        self.supervised: Supervised[AIOKafkaConsumer] = Supervised(group, self._build, bus.limits)
 
     def _build(self) -> AIOKafkaConsumer:
         # K10, K11: explicit commits, from the beginning for a new group. K17: no static membership.
         # K23: no deserialisers, a record that one refuses would hold its partition for ever.
         limits = self._limits
-        return AIOKafkaConsumer(
-            *(self._prefix + topic for topic in self._topics),
+        client = AIOKafkaConsumer(
             **self._bus.access.options(),
             client_id=self._bus.client_id,
             group_id=self._prefix + self.group,
@@ -225,6 +249,8 @@ class KafkaConsumer:
             heartbeat_interval_ms=int(limits.heartbeat * 1000),
             rebalance_timeout_ms=int(limits.rebalance * 1000),
         )
+        client.subscribe([self._prefix + topic for topic in self._topics], listener=_Rebalances(self.group))
+        return client
 
     async def fetch(self, records_max: int, timeout_s: float) -> Sequence[Fetched]:
         """Return what there is; empty while the brokers are away or the group is rejoining."""
@@ -268,8 +294,8 @@ class KafkaConsumer:
         except FAILURES as error:
             await self.supervised.throw_away(client, error)
 
-    async def lag(self) -> int:
-        """Count records that the group has not committed, over all partitions and members."""
+    async def lag(self) -> Mapping[tuple[str, int], int]:
+        """Count records that the group has not committed, by partition, whichever member has it."""
         client = await self.supervised.client()
         places = [
             TopicPartition(self._prefix + topic, number)
@@ -277,9 +303,13 @@ class KafkaConsumer:
             for number in range(TOPICS[topic].partitions)
         ]
         try:
-            return await within(self._limits.probe, _lag(client, places))
+            starts = await within(self._limits.probe, _starts(client, places))
+            ends = await within(self._limits.probe, client.end_offsets(places))
         except FAILURES:
             raise UnavailableError("bus.unavailable", retry_after_s=5) from None
+        return {
+            (place.topic.removeprefix(self._prefix), place.partition): ends[place] - starts[place] for place in places
+        }
 
     async def probe(self) -> None:
         """Ask the brokers where this member stands; one that is behind and is brought nothing is thrown away."""
@@ -293,7 +323,7 @@ class KafkaConsumer:
 
         await self.supervised.probe(client, ask)
         if time.monotonic() - (self._asking_since or time.monotonic()) > self._limits.rebuild_after:
-            # K16: the brokers answer and the group gives nothing, its coordinator's side of the client is lost
+            # K7: the brokers answer and the group gives nothing, its coordinator's side of the client is lost
             self._asking_since = None
             await self.supervised.throw_away(client, TimeoutError())
 
@@ -302,11 +332,11 @@ class KafkaConsumer:
         await self.supervised.close()
 
 
-async def _lag(client: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> int:
-    ends: Mapping[TopicPartition, int] = await client.end_offsets(places)
+async def _starts(client: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """Ask where the group goes on: after what it committed, else at what the broker still has."""
     begins: Mapping[TopicPartition, int] = await client.beginning_offsets(places)
     committed: Sequence[int | None] = await asyncio.gather(*map(client.committed, places))
-    return sum(ends[place] - (next_ or begins[place]) for place, next_ in zip(places, committed, strict=True))
+    return {place: next_ or begins[place] for place, next_ in zip(places, committed, strict=True)}
 
 
 async def _is_behind(client: AIOKafkaConsumer) -> bool:

@@ -29,12 +29,17 @@ HTTP_REQUESTS = Counter("gateway_http_requests_total", "Requests answered", ["ro
 HTTP_SECONDS = Histogram("gateway_http_seconds", "Time to answer, from first byte to last", ["route"])
 WAITING = Gauge("gateway_waiting", "What waits, by stage; parked stages count keys", ["role", "stage"])
 WAITING_OLDEST = Gauge("gateway_waiting_oldest_seconds", "Age of the oldest that waits", ["role", "stage"])
-CONSUMER_LAG = Gauge("gateway_consumer_lag", "Records before a consumer; NaN while unknown", ["role", "consumer"])
+CONSUMER_LAG = Gauge(
+    "gateway_consumer_lag",
+    "Records before a consumer; NaN while unknown",
+    ["role", "consumer", "topic", "partition"],
+)
 CONSUMER_STOPPED = Gauge("gateway_consumer_stopped", "1 where a consumer stopped after halts", ["role", "consumer"])
 READY = Gauge("gateway_ready", "1 where a readiness check is content", ["role", "check"])
 OUTBOX_BYTES = Gauge("gateway_outbox_unpublished_bytes", "Bytes that the bus does not have yet", ["role"])
 OUTBOX_FILL = Gauge("gateway_outbox_fill_percent", "Unpublished rows or bytes; intake stops at 100", ["role"])
 RELAY_PUBLISHED = Counter("gateway_relay_published_total", "Messages that the bus acknowledged", ["role", "topic"])
+RELAY_HELD = Gauge("gateway_relay_held", "Keys and topics held back since the bus refuses them", ["role", "relay"])
 FEED_NUMBERED = Counter("gateway_feed_items_total", "Feed items given a position")
 BUS_REBUILDS = Counter("gateway_bus_rebuilds_total", "Kafka clients thrown away and built anew", ["client"])
 BUS_CLIENT_STATE = Enum(
@@ -44,6 +49,8 @@ BUS_CLIENT_STATE = Enum(
     states=["starting", "ready", "degraded", "rebuilding"],
 )
 BUS_UNKNOWN_SENDS = Counter("gateway_bus_unknown_sends_total", "Records sent without an answer; they are sent again")
+BUS_REBALANCES = Counter("gateway_bus_rebalances_total", "Partitions given to a member anew", ["consumer"])
+LOOP_LAG = Gauge("gateway_loop_lag_seconds", "How much too late a timer ran: what blocks the event loop", ["role"])
 JOBS = Counter("gateway_jobs_total", "Runs of timers", ["job", "result"])
 
 FIELDS = frozenset(

@@ -43,15 +43,12 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
     @routes.get("/lag")
     async def get_lag(_: Operator) -> Response:
         """Return what each consumer has before it, whether it stopped, and what waits since when."""
-        consumers = [
-            {
-                "consumer": worker.group,
-                "topics": worker.topics,
-                "lag": await read_lag(worker),
-                "stopped": worker.stopped,
-            }
-            for worker in gauges.readings
-        ]
+        consumers = []
+        for worker in gauges.readings:
+            lag = await read_lag(worker)
+            total = None if lag is None else sum(lag.values())
+            shown = {"consumer": worker.group, "topics": worker.topics, "lag": total, "stopped": worker.stopped}
+            consumers.append(shown)
         waiting = await operations.database.read(read_waiting)
         stages = [{"stage": one.stage, "count": one.count, "since": one.since} for one in waiting]
         return reply(200, {"consumers": consumers, "waiting": stages})

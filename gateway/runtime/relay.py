@@ -14,14 +14,15 @@ from itertools import groupby
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, and_, select, update
 
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.exchange import Exchange
 from gateway.protocol.jose import PrivateKey, Typ, sign
 from gateway.runtime import failpoints
-from gateway.runtime.bus import Bus, BusRecord
+from gateway.runtime.bus import Bus, BusRecord, RefusedRecordError
 from gateway.runtime.database import Database, Transaction
+from gateway.runtime.held import Held
 from gateway.runtime.keys import Keyring
 from gateway.runtime.observability import RELAY_PUBLISHED
 from gateway.runtime.outbox import Outbox
@@ -35,10 +36,6 @@ BACK_OFF_S_MAX = 5.0
 """A bus that is down answers at once that it backs off itself; here it only matters how soon we hear it is back."""
 
 log = structlog.get_logger("relay")
-
-_UNPUBLISHED = (
-    select(outbox_table).where(outbox_table.c.published_at.is_(None)).order_by(outbox_table.c.id).limit(BATCH_MAX)
-)
 
 
 def signed_exchange(row: Row[Any], key: PrivateKey) -> Exchange:
@@ -56,8 +53,10 @@ class Relay:
     outbox: Outbox
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: bool = False
+    held: Held = field(init=False)
 
     def __post_init__(self) -> None:
+        self.held = Held(self.outbox.sender.role, "messages", self.outbox.sender.clock)
         self.outbox.wake = self.wake.set
 
     def stop(self) -> None:
@@ -86,21 +85,34 @@ class Relay:
             self.wake.clear()
 
     async def step(self) -> int:
-        """Publish one batch; returns how many rows were marked."""
-        found = await self.database.fetch(_UNPUBLISHED)
+        """Publish one batch; returns how many rows were marked. Raises what failed once the rest is marked."""
+        self.held.let_go()
+        here = and_(outbox_table.c.published_at.is_(None), self.held.others(outbox_table.c.topic, outbox_table.c.key))
+        unpublished = select(outbox_table).where(here).order_by(outbox_table.c.id).limit(BATCH_MAX)
+        found = await self.database.fetch(unpublished)
         failpoints.reach("relay.after_select")
-        done: list[Row[Any]] = []
-        for topic, group in groupby(sorted(found, key=lambda row: (row.topic, row.id)), key=lambda row: row.topic):
-            waiting = list(group)
-            records = [self._record(row) for row in waiting]
-            acknowledged = await self.bus.publish(topic, records)
-            done += waiting[:acknowledged]
-            RELAY_PUBLISHED.labels(self.outbox.sender.role, topic).inc(acknowledged)
+        by_topic = groupby(sorted(found, key=lambda row: (row.topic, row.id)), key=lambda row: row.topic)
+        publishing = [self._publish(topic, list(group)) for topic, group in by_topic]
+        results = await asyncio.gather(*publishing, return_exceptions=True)  # no topic waits for another
+        done = [row for result in results if not isinstance(result, BaseException) for row in result]
         if done:
             failpoints.reach("relay.after_send")
             await self._mark(done)
             failpoints.reach("relay.after_ack")
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
         return len(done)
+
+    async def _publish(self, topic: str, waiting: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        """Publish rows of one topic in order; return those that the bus has. A key it refuses for good is held back."""
+        try:
+            acknowledged = await self.bus.publish(topic, [self._record(row) for row in waiting])
+        except RefusedRecordError as refused:
+            acknowledged = refused.durable
+            self.held.add(topic, waiting[acknowledged].key, refused)
+        RELAY_PUBLISHED.labels(self.outbox.sender.role, topic).inc(acknowledged)
+        return waiting[:acknowledged]
 
     def _record(self, row: Row[Any]) -> BusRecord:
         exchange = signed_exchange(row, self.keyring.keys[row.kid])

@@ -6,6 +6,7 @@ degraded (a probe failed), rebuilding (thrown away; the next one comes after a b
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Callable, Coroutine
@@ -17,8 +18,6 @@ import structlog
 
 from gateway.protocol.errors import UnavailableError
 from gateway.runtime.observability import BUS_CLIENT_STATE, BUS_REBUILDS
-
-Failures = tuple[type[Exception], ...]
 
 log = structlog.get_logger("kafka")
 
@@ -44,7 +43,8 @@ class State(Enum):
 class KafkaLimits:
     """Every time limit, in seconds; settings, so that a test plays a long outage in a short time.
 
-    K12: JoinGroup waits for `request`, so it must be longer than `rebalance`; a drain must end before both.
+    K12: JoinGroup waits for `request`, so it must be longer than `rebalance`; a drain must end before both. A member
+    starts by joining: a `start` shorter than `rebalance` would give up, and begin the next rebalance, again and again.
     """
 
     send: float = 20.0
@@ -52,7 +52,7 @@ class KafkaLimits:
     session: float = 30.0
     heartbeat: float = 5.0
     rebalance: float = 25.0
-    start: float = 15.0
+    start: float = 30.0
     stop: float = 5.0
     probe_every: float = 4.0
     probe: float = 5.0
@@ -85,23 +85,34 @@ def _retrieved(task: "asyncio.Task[Any]") -> None:
         task.exception()
 
 
+def sever(client: Any) -> None:
+    """End what a `stop` that did not come back leaves running: a member that still beats keeps its partitions.
+
+    aiokafka has no public way; every attribute of its parts that is a task is cancelled, every connection closed.
+    """
+    names = ("_coordinator", "_fetcher", "_sender", "_client", "client")
+    for part in (getattr(client, name) for name in names if getattr(client, name, None) is not None):
+        for value in list(vars(part).values()):
+            if isinstance(value, asyncio.Task):
+                value.cancel()
+        for connection in list(getattr(part, "_conns", {}).values()):
+            connection.close()
+
+
 class Supervised(Generic[C]):
     """One client that is built when needed and thrown away when it fails. Owner: the bus or consumer that holds it.
 
-    `failures` are the exceptions by which a client says that its brokers are away or refuse it; `sever` ends what a
-    `stop` left running.
+    Whatever building, starting or asking raises is a failure: a password file that is just being replaced must not end
+    the supervision. `sever` ends what a `stop` left running.
     """
 
-    def __init__(
-        self, name: str, build: Callable[[], C], failures: Failures, limits: KafkaLimits, sever: Callable[[C], None]
-    ) -> None:
+    def __init__(self, name: str, build: Callable[[], C], limits: KafkaLimits) -> None:
         self._name = name
         self.become(State.STARTING)
-        self.last_success = time.monotonic()
+        self._last_success: float | None = None
+        """None until a broker answered for the first time: until then nobody is ready."""
         self._build = build
-        self._failures_known = failures
         self._limits = limits
-        self._sever = sever
         self._client: C | None = None
         self._failures = 0
         self._not_before = 0.0
@@ -112,12 +123,12 @@ class Supervised(Generic[C]):
         BUS_CLIENT_STATE.labels(self._name).state(state.value)
 
     def succeeded(self) -> None:
-        self.last_success = time.monotonic()
+        self._last_success = time.monotonic()
         self.become(State.READY)
         self._failures = 0
 
     def silent_s(self) -> float:
-        return time.monotonic() - self.last_success
+        return math.inf if self._last_success is None else time.monotonic() - self._last_success
 
     def running(self) -> C | None:
         return self._client
@@ -129,33 +140,42 @@ class Supervised(Generic[C]):
                 return self._client
             if self._closed or time.monotonic() < self._not_before:
                 raise UnavailableError("bus.unavailable", retry_after_s=5)
-            fresh = self._build()
-            try:  # K5: a client whose start failed hangs its callers; it is never used
-                await within(self._limits.start, fresh.start())
-            except self._failures_known as error:
-                await self._stop(fresh)
+            try:
+                fresh = await self._start()
+            except Exception as error:  # noqa: BLE001 a certificate that cannot be read is a failure like a dead broker
                 self._failed(error)
                 raise UnavailableError("bus.unavailable", retry_after_s=5) from None
-            except BaseException:
-                await self._stop(fresh)
-                raise
             self._client = fresh
             self.succeeded()
             return fresh
 
-    async def throw_away(self, client: C, error: BaseException) -> None:
-        """Drop a client for good: K4 after an error it fails for ever, K20 it never looks for brokers anew."""
+    async def _start(self) -> C:
+        fresh = self._build()
+        try:  # K5, K28: a client whose start failed hangs its callers, one that was not started fails them
+            await within(self._limits.start, fresh.start())
+        except BaseException:
+            await self._stop(fresh)
+            raise
+        return fresh
+
+    async def throw_away(self, client: C, error: BaseException, *, at_once: bool = False) -> None:
+        """Drop a client for good: K4 after an error it fails for ever, K20 it never looks for brokers anew.
+
+        `at_once`: the brokers are well and the next client may follow without a back-off.
+        """
         if self._client is not client:
             return  # somebody else already did
         self._client = None
         self._failed(error)
+        if at_once:
+            self._failures, self._not_before = 0, 0.0
         await self._stop(client)
 
     async def probe(self, client: C, ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Ask one thing under a deadline; note success, or silence, or that it lasted too long."""
         try:
             await within(self._limits.probe, ask())
-        except self._failures_known as error:
+        except Exception as error:  # noqa: BLE001 whatever a client raises when it is asked is no success
             self.become(State.DEGRADED)
             if self.silent_s() > self._limits.rebuild_after:
                 await self.throw_away(client, error)
@@ -170,14 +190,15 @@ class Supervised(Generic[C]):
         self.become(State.REBUILDING)
         BUS_REBUILDS.labels(self._name).inc()
         # K19: a wrong password and a dead broker look alike, so the line names both
-        log.warning("kafka.rebuilding-broker-away-or-login-refused", task=self._name, error=type(error).__name__)
+        kind, code = type(error).__name__, getattr(error, "errno", None)
+        log.warning("kafka.rebuilding-broker-away-or-login-refused", task=self._name, error=kind, code=code)
 
     async def _stop(self, client: C) -> None:
         # K2, K22: stop() may wait for ever on a broker that is gone, and cancelled it leaves its tasks behind
         with contextlib.suppress(Exception):
             await within(self._limits.stop, client.stop())
         with contextlib.suppress(Exception):
-            self._sever(client)
+            sever(client)
 
     async def close(self) -> None:
         self._closed = True

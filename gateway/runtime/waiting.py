@@ -5,7 +5,8 @@ position), and parked messages by why: `gap`, `retry`, `held`, `halt`.
 """
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,6 +15,7 @@ from sqlalchemy import Column, ColumnElement, func, select
 
 from gateway.protocol.clock import parse_rfc3339
 from gateway.protocol.errors import UnavailableError
+from gateway.protocol.topics import TOPICS
 from gateway.runtime.bus import Consumer
 from gateway.runtime.database import Transaction, one, rows
 from gateway.runtime.observability import (
@@ -82,8 +84,8 @@ class Reading(Protocol):
     def topics(self) -> list[str]: ...
 
 
-async def read_lag(worker: Reading) -> int | None:
-    """Count what a consumer has before it, or None while the bus does not answer."""
+async def read_lag(worker: Reading) -> Mapping[tuple[str, int], int] | None:
+    """Count what a consumer has before it in each (topic, partition), or None while the bus does not answer."""
     if worker.consumer is None:
         return None
     try:
@@ -110,6 +112,9 @@ class Gauges:
         for worker in self.readings:
             CONSUMER_STOPPED.labels(self.role, worker.group).set(worker.stopped is not None)
             lag = await read_lag(worker)
-            CONSUMER_LAG.labels(self.role, worker.group).set(float("nan") if lag is None else lag)
+            for topic in worker.topics:
+                for number in range(TOPICS[topic].partitions):
+                    measured = math.nan if lag is None else lag[topic, number]
+                    CONSUMER_LAG.labels(self.role, worker.group, topic, str(number)).set(measured)
         for name, reason in (await self.readiness.answers()).items():
             READY.labels(self.role, name).set(reason is None)

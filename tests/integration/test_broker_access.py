@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,13 +32,18 @@ from confluent_kafka.admin import (
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
+from prometheus_client import REGISTRY
 
+from gateway.protocol.clock import SystemClock
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_NOTICES, HOSPITAL_REQUESTS, INSURER_RESPONSES, TOPICS
 from gateway.runtime.broker import ON_KAFKA, BrokerAdmin, Grant, apply, binding, plan
-from gateway.runtime.bus import BusRecord
-from gateway.runtime.kafka import KafkaAccess, KafkaBus
+from gateway.runtime.bus import BusRecord, RefusedRecordError
+from gateway.runtime.kafka import KafkaBus
+from gateway.runtime.kafka_access import KafkaAccess
+from gateway.runtime.keys import read_secret_text
 from gateway.runtime.supervised import KafkaLimits
+from gateway.sandbox.certificates import issue_broker
 from tests.kafka.clusters import secured_broker
 from tests.walk import until
 
@@ -232,6 +238,52 @@ async def test_a_wrong_password_is_an_answer_and_not_a_wait() -> None:
         async with asyncio.timeout(10):
             await bus.publish(HOSPITAL_REQUESTS, [BusRecord("case_a", b"{}")])
     await bus.close()
+
+
+async def test_a_password_and_a_ca_that_were_put_right_are_read_by_the_next_rebuild(tmp_path: Path) -> None:
+    _applied()
+    broker = secured_broker()
+    ca_file, password = tmp_path / "ca.pem", tmp_path / "kafka.password"
+    access = KafkaAccess(broker.servers, "acl.", "sz", partial(read_secret_text, password), str(ca_file))
+    bus = KafkaBus(access, "test", KafkaLimits(start=5, probe_every=0.1, back_off=(0.05, 0.1)))
+    try:
+        with pytest.raises(UnavailableError):  # neither file is there
+            await bus.publish(HOSPITAL_REQUESTS, [BusRecord("case_a", b"{}")])
+        ca_file.write_bytes(issue_broker("localhost", SystemClock())[0])
+        _write_secret(password, "wrong")
+        unready = await bus.why_unready()
+
+        ca_file.write_bytes(Path(broker.ca_file).read_bytes())
+        _write_secret(password, PASSWORDS["sz"])
+
+        await until(partial(_ready, bus), "the next rebuild, without anybody publishing", within_s=WAIT_S_MAX)
+        assert unready == "no answer from Kafka: producer"
+        assert await bus.publish(HOSPITAL_REQUESTS, [BusRecord("case_a", b"{}")]) == 1
+    finally:
+        await bus.close()
+
+
+async def _ready(bus: KafkaBus) -> bool:
+    return await bus.why_unready() is None
+
+
+def _write_secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+async def test_a_topic_that_a_role_may_not_write_is_refused_for_good_and_costs_no_client() -> None:
+    bus = KafkaBus(_access("insurer"), "test")
+    before = REGISTRY.get_sample_value("gateway_bus_rebuilds_total", {"client": "producer"})
+    try:
+        with pytest.raises(RefusedRecordError) as caught:
+            await bus.publish(HOSPITAL_REQUESTS, [BusRecord("case_a", b"{}")])
+    finally:
+        await bus.close()
+
+    refused = (caught.value.code, caught.value.durable, caught.value.whole_topic)
+    assert refused == ("TOPIC_AUTHORIZATION_FAILED", 0, True)
+    assert REGISTRY.get_sample_value("gateway_bus_rebuilds_total", {"client": "producer"}) == before
 
 
 def test_applying_twice_changes_nothing_and_takes_away_what_is_beyond_the_table() -> None:

@@ -121,12 +121,12 @@ async def test_lag_counts_what_is_published_and_not_committed(open_bus: OpenBus)
     bus = await open_bus()
     consumer = await bus.subscribe("group", [HOSPITAL_REQUESTS])
     await bus.publish(HOSPITAL_REQUESTS, _records("a", 4))
-    before = await consumer.lag()
+    before = sum((await consumer.lag()).values())
     found = await _read(consumer, 4)
 
     await consumer.commit({(found[-1].topic, found[-1].partition): found[-1].offset + 1})
 
-    assert (before, await consumer.lag()) == (4, 0)
+    assert (before, sum((await consumer.lag()).values())) == (4, 0)
 
 
 @pytest.mark.parametrize("topic", [HOSPITAL_REQUESTS, AUDIT_RECORDS])

@@ -17,7 +17,8 @@ from prometheus_client import REGISTRY
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import HOSPITAL_REQUESTS, TOPICS
 from gateway.runtime.bus import BusRecord, Fetched, partition_of
-from gateway.runtime.kafka import KafkaAccess, KafkaBus, KafkaConsumer
+from gateway.runtime.kafka import KafkaBus, KafkaConsumer
+from gateway.runtime.kafka_access import KafkaAccess
 from gateway.runtime.supervised import KafkaLimits
 from tests.faulty_broker import Api, Effect, Fault, FaultyBroker, Loss, faulty_broker
 

@@ -10,7 +10,8 @@ from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.runtime.broker import BrokerAdmin, apply
 from gateway.runtime.bus import BusRecord, Fetched
-from gateway.runtime.kafka import KafkaAccess, KafkaBus, KafkaConsumer
+from gateway.runtime.kafka import KafkaBus, KafkaConsumer
+from gateway.runtime.kafka_access import KafkaAccess
 from gateway.runtime.supervised import KafkaLimits
 from tests.kafka.broker import Broker
 from tests.walk import until

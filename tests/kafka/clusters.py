@@ -6,7 +6,7 @@ import os
 from functools import cache
 
 from gateway.runtime.broker import BrokerAdmin, apply
-from gateway.runtime.kafka import KafkaAccess
+from gateway.runtime.kafka_access import KafkaAccess
 from tests.kafka.broker import Broker
 
 _NUMBERS = itertools.count(1)

@@ -1,9 +1,10 @@
-"""A client that does not let go: supervision goes on without it."""
+"""A client that does not let go, cannot be built or does not answer: supervision goes on."""
 
 import asyncio
 
 import pytest
 
+from gateway.protocol.errors import UnavailableError
 from gateway.runtime.supervised import KafkaLimits, Supervised, within
 
 LIMITS = KafkaLimits(start=0.05, stop=0.05, back_off=(0.0, 0.0))
@@ -26,7 +27,7 @@ class Clinging:
 
 
 async def test_a_client_that_swallows_its_cancellation_is_left_behind_and_replaced() -> None:
-    supervised = Supervised("clinging", Clinging, (OSError, TimeoutError), LIMITS, lambda _: None)
+    supervised = Supervised("clinging", Clinging, LIMITS)
     first = await supervised.client()
 
     async with asyncio.timeout(2):
@@ -47,3 +48,54 @@ async def test_a_call_that_is_cancelled_under_us_is_a_lost_connection_and_not_ou
 
     with pytest.raises(ConnectionError):
         await within(1, cut_off())
+
+
+class Quiet:
+    """Starts and stops without a word."""
+
+    async def start(self) -> None:
+        """Start."""
+
+    async def stop(self) -> None:
+        """Stop."""
+
+
+async def test_a_client_that_cannot_be_built_is_a_failure_like_a_dead_broker_and_the_next_one_is_used() -> None:
+    attempts = 0
+
+    def build() -> Quiet:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise ValueError("a password file that is just being replaced")
+        return Quiet()
+
+    supervised = Supervised("unreadable", build, LIMITS)
+
+    with pytest.raises(UnavailableError, match=r"bus\.unavailable"):
+        await supervised.client()
+
+    assert isinstance(await supervised.client(), Quiet)
+
+
+async def test_a_probe_that_raises_what_nobody_expects_is_no_success_and_no_end() -> None:
+    supervised = Supervised("odd", Quiet, KafkaLimits(rebuild_after=-1, back_off=(0.0, 0.0)))
+    client = await supervised.client()
+
+    async def ask() -> None:
+        raise LookupError
+
+    await supervised.probe(client, ask)
+
+    assert supervised.running() is None
+    assert await supervised.client() is not client
+
+
+async def test_a_client_that_never_reached_a_broker_has_been_silent_for_ever() -> None:
+    supervised = Supervised("new", Quiet, LIMITS)
+    before = supervised.silent_s()
+
+    await supervised.client()
+
+    assert before > LIMITS.unready_after
+    assert supervised.silent_s() < LIMITS.unready_after
