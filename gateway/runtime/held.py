@@ -7,7 +7,7 @@ Messages of one key stay in order, so what follows a refused one waits with it; 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, ColumnElement, and_, tuple_
+from sqlalchemy import Column, ColumnElement, and_, true, tuple_
 
 from gateway.protocol.clock import Clock
 from gateway.runtime.bus import RefusedRecordError
@@ -48,6 +48,8 @@ class Held:
 
     def others(self, topic: Column[str], key: Column[str]) -> ColumnElement[bool]:
         """Write the condition for rows that nothing here holds back."""
+        if not self.until:
+            return true()
         topics = [name for name, held in self.until if held is None]
         keys = [place for place in self.until if place[1] is not None]
         return and_(topic.not_in(topics), tuple_(topic, key).not_in(keys))

@@ -10,40 +10,21 @@ from sqlalchemy import func, select, update
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import UnavailableError
-from gateway.protocol.records import record
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES
 from gateway.runtime import openings
 from gateway.runtime.bus import Fetched
 from gateway.runtime.database import Database, Transaction, rows
 from gateway.runtime.inbox import park
-from gateway.runtime.keys import TrustHolder
-from gateway.runtime.openings import Vault
-from gateway.runtime.outbox import Admission, Outbox, Post, Sender, load_admission
+from gateway.runtime.outbox import Outbox, Post, load_admission
 from gateway.runtime.tables import METADATA, audit_rows, case_secrets, outbox, streams
 from gateway.runtime.waiting import read_waiting
 from tests.conftest import MakeDatabase
-from tests.parties import key_of, world
-
-VAULT = Vault(bytes(range(32)))
+from tests.outboxes import VAULT, a_post, an_outbox
 
 
 @pytest.fixture
 def database(make_database: MakeDatabase) -> Database:
     return make_database(METADATA)
-
-
-def an_outbox(*, rows_max: int = 1000, bytes_max: int = 1 << 30) -> Outbox:
-    trust = TrustHolder(world().trust)
-    trust.install(world().signed, world().directory)
-    sender = Sender("core", "hosted", key_of("core/stamp/1"), VAULT, trust, VirtualClock())
-    return Outbox(sender, Admission(rows_max, bytes_max))
-
-
-def a_post(key: str, number: int = 0, topic: str = INSURER_DELIVERIES) -> Post:
-    clear = {"claim_id": f"claim_{number}", "msg_id": f"msg_{number}"}
-    facts = {"asked_minor": number, "currency": "CNY"}
-    made = record("claim.received", at=VirtualClock().now(), case_id=key, clear=clear, facts=facts)
-    return Post(topic, key, "submitted", made, msg_id=f"msg_{number}", manifest=f"manifest {number}")
 
 
 async def add(database: Database, sending: Outbox, post: Post, writer: str) -> None:
