@@ -14,6 +14,7 @@ from gateway.runtime.bus import Bus, BusRecord
 from gateway.runtime.database import Database, Transaction
 from gateway.runtime.keys import TrustHolder
 from gateway.runtime.outbox import Outbox
+from gateway.runtime.routing import routing_headers
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,15 @@ async def note_refused(deps: Deps, raw: bytes, code: str) -> None:
 async def publish(deps: Deps) -> None:
     """Publish releases that no role has heard of; if we die before the mark, it goes out twice and is dropped."""
     for row in await deps.database.read(store.list_unpublished):
-        await deps.bus.publish(REGISTRY_RELEASES, [BusRecord("participants", row.raw.encode())])
         at = rfc3339(deps.clock.now())
+        headers = routing_headers(
+            f"release-{row.number}",
+            "registry.released",
+            source=deps.outbox.sender.role,
+            at=row.installed_at,
+            trace=None,
+        )
+        await deps.bus.publish(REGISTRY_RELEASES, [BusRecord("participants", row.raw.encode(), headers)])
         await deps.database.write(partial(store.mark_published, number=row.number, at=at))
 
 

@@ -25,6 +25,7 @@ from gateway.runtime.database import Database, Transaction, one, rows
 from gateway.runtime.held import Held
 from gateway.runtime.openings import Vault
 from gateway.runtime.outbox import Outbox
+from gateway.runtime.routing import SIGNED_TEXT, routing_headers
 from gateway.runtime.tables import audit_rows
 
 BATCH_MAX = 256
@@ -92,7 +93,7 @@ class AuditRelay:
             return 0
         entries = await self.database.read(partial(self._entries, numbered=found))
         try:
-            acknowledged = await self.bus.publish(AUDIT_RECORDS, [BusRecord(self.source, raw) for raw in entries])
+            acknowledged = await self.bus.publish(AUDIT_RECORDS, entries)
         except RefusedRecordError as refused:  # one key, and its numbers are dense: what follows waits
             acknowledged = refused.durable
             self.held.add(AUDIT_RECORDS, self.source, refused)
@@ -128,10 +129,16 @@ class AuditRelay:
         joined = select(audit_rows.c.case_id, audit_rows.c.eid).join(newest, audit_rows.c.sq == newest.c.sq)
         return {row.case_id: row.eid for row in await rows(tx, joined)}
 
-    async def _entries(self, tx: Transaction, numbered: Sequence[Row[Any]]) -> list[bytes]:
+    async def _entries(self, tx: Transaction, numbered: Sequence[Row[Any]]) -> list[BusRecord]:
         cases = {row.case_id for row in numbered if row.case_id}
         opened = await openings.load(tx, self.vault, cases, [row.eid for row in numbered])
-        return [entry(_body(row, self.source, opened.get(row.eid)), self.source, self.key) for row in numbered]
+        return [self._record(row, opened.get(row.eid)) for row in numbered]
+
+    def _record(self, row: Row[Any], opened: tuple[bytes, dict[str, Any]] | None) -> BusRecord:
+        headers = routing_headers(
+            row.eid, row.type, source=self.source, at=row.at, trace=row.trace, content_type=SIGNED_TEXT
+        )
+        return BusRecord(self.source, entry(_body(row, self.source, opened), self.source, self.key), headers)
 
     async def _mark(self, tx: Transaction, ids: list[int]) -> None:
         at = rfc3339(self.clock.now())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.protocol.topics import TOPICS
+from gateway.runtime.tracing import TRACEPARENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,12 @@ class Fetched:
     value: bytes
     parked: bool = False
     """Whether a worker took it from where it had waited, rather than from the bus."""
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What could be read of the routing copy. Anybody who may write the topic may write anything here."""
+
+    @property
+    def trace(self) -> str | None:
+        return self.headers.get(TRACEPARENT)
 
 
 class RefusedRecordError(Exception):

@@ -33,6 +33,10 @@ class Delivery:
     message: Message | None
     prepared: Any = None
 
+    @property
+    def trace(self) -> str | None:
+        return self.fetched.trace
+
     def manifest_as(self, model: type[M]) -> M:
         """Return the manifest as the type that the subscription's table promised."""
         if not isinstance(self.manifest, model):

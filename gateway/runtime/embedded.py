@@ -12,9 +12,10 @@ from functools import partial
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text, and_, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
+from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.clock import Clock
-from gateway.protocol.topics import TOPICS
-from gateway.runtime.bus import BusRecord, Fetched, Offsets, partition_of
+from gateway.protocol.topics import TOPICS, VALUE_BYTES_MAX
+from gateway.runtime.bus import BusRecord, Fetched, Offsets, RefusedRecordError, partition_of
 from gateway.runtime.database import Database, Transaction, open_database, rows
 
 METADATA = MetaData()
@@ -27,6 +28,7 @@ bus_log = Table(
     Column("offset", BigInteger, primary_key=True),
     Column("key", Text, nullable=False),
     Column("value", LargeBinary, nullable=False),
+    Column("headers", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -65,12 +67,13 @@ class EmbeddedBus:
         return self._heads.get((topic, partition), 0)
 
     async def publish(self, topic: str, records: Sequence[BusRecord]) -> int:
-        """Append in one commit: all are durable or, if it raises, nothing is known."""
+        """Append in one commit: all are durable or, if the database fails, nothing is known."""
         async with self._publishing:
             heads = dict(self._heads)
             at_ms = self._now_ms()
             values = []
-            for record in records:
+            too_large = next((n for n, record in enumerate(records) if len(record.value) > VALUE_BYTES_MAX), None)
+            for record in records[:too_large]:
                 place = (topic, partition_of(topic, record.key))
                 offset = heads.get(place, 0)
                 heads[place] = offset + 1
@@ -81,6 +84,7 @@ class EmbeddedBus:
                         "offset": offset,
                         "key": record.key,
                         "value": record.value,
+                        "headers": compact(dict(record.headers)).decode(),
                         "at_ms": at_ms,
                     }
                 )
@@ -88,10 +92,13 @@ class EmbeddedBus:
             async def work(tx: Transaction) -> None:
                 await tx.execute(insert(bus_log), values)
 
-            await self._database.write(work)
+            if values:
+                await self._database.write(work)
             self._heads = heads
         for event in self._waiting[topic]:
             event.set()
+        if too_large is not None:
+            raise RefusedRecordError(too_large, "MESSAGE_TOO_LARGE", whole_topic=False)
         return len(records)
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> "EmbeddedConsumer":
@@ -112,7 +119,10 @@ class EmbeddedBus:
         in_order = (bus_log.c.topic, bus_log.c.partition, bus_log.c.offset)
         statement = select(bus_log).where(or_(*places)).order_by(*in_order).limit(records_max)
         found = await self._database.read(partial(rows, statement=statement))
-        return [Fetched(row.topic, row.partition, row.offset, row.key, row.value) for row in found]
+        return [
+            Fetched(row.topic, row.partition, row.offset, row.key, row.value, read_json_object(row.headers.encode()))
+            for row in found
+        ]
 
     async def save_offsets(self, group: str, offsets: Offsets) -> None:
         values = [

@@ -35,6 +35,7 @@ from gateway.protocol.errors import (
     UnsupportedMediaError,
 )
 from gateway.protocol.identifiers import mint
+from gateway.runtime import tracing
 from gateway.runtime.observability import HTTP_REQUESTS, HTTP_SECONDS
 
 JSON = "application/json"
@@ -270,7 +271,8 @@ class _Edge:
             await send(message)
 
         began = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=state["request_id"]):
+        trace = tracing.current() or Headers(scope=scope).get(tracing.TRACEPARENT)
+        with structlog.contextvars.bound_contextvars(request_id=state["request_id"]), tracing.following(trace):
             await self._guarded(scope, receive, mark, statuses)
         if not state.get("counted"):
             state["counted"] = True

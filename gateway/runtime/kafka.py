@@ -30,6 +30,7 @@ from gateway.runtime.bus import BusRecord, Fetched, Offsets, RefusedRecordError,
 from gateway.runtime.kafka_access import KafkaAccess
 from gateway.runtime.observability import BUS_REBALANCES, BUS_UNKNOWN_SENDS
 from gateway.runtime.refusals import Refusal, refusal_of
+from gateway.runtime.routing import readable_headers
 from gateway.runtime.supervised import KafkaLimits, Supervised, within
 
 log = structlog.get_logger("kafka")
@@ -277,7 +278,8 @@ class KafkaConsumer:
         """Take a record as bytes; a key that is no text of ours stays visible, escaped, and fails verification."""
         key = (record.key or b"").decode("ascii", "backslashreplace").replace("\x00", "\\x00")
         topic = place.topic.removeprefix(self._prefix)
-        return Fetched(topic, place.partition, record.offset, key, record.value or b"")
+        headers = readable_headers(record.headers)
+        return Fetched(topic, place.partition, record.offset, key, record.value or b"", headers)
 
     async def commit(self, offsets: Offsets) -> None:
         """Commit explicit offsets; if the group took the partitions away meanwhile, the inbox absorbs the rest."""

@@ -55,7 +55,7 @@ JOBS = Counter("gateway_jobs_total", "Runs of timers", ["job", "result"])
 
 FIELDS = frozenset(
     {
-        *("event", "level", "logger", "timestamp", "request_id", "dropped"),
+        *("event", "level", "logger", "timestamp", "request_id", "trace_id", "dropped"),
         *("role", "component", "consumer", "topic", "partition", "offset", "seq", "key_id", "release", "source"),
         *(
             "error",

@@ -23,7 +23,7 @@ from gateway.protocol.exchange import Message, Stamp, text_hash
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import PrivateKey
 from gateway.protocol.records import Record
-from gateway.runtime import openings
+from gateway.runtime import openings, tracing
 from gateway.runtime.database import Database, Transaction, one
 from gateway.runtime.keys import TrustHolder
 from gateway.runtime.openings import CaseSecret, Vault
@@ -157,6 +157,7 @@ class Outbox:
             "stamp": payload,
             "kid": sender.stamp_key.kid,
             "bytes": size,
+            "trace": tracing.current(),
             "created_at": rfc3339(at),
         }
         await tx.later(_ADD_POST, row)
@@ -172,6 +173,7 @@ class Outbox:
                 "at": rfc3339(record.at),
                 "cause": record.cause,
                 "clear": compact(dict(record.clear)).decode(),
+                "trace": tracing.current(),
             }
             for record in records
         ]

@@ -15,6 +15,7 @@ import httpx2
 
 from gateway.protocol.errors import GatewayError, RetryError, UnavailableError
 from gateway.protocol.outgoing import Incoming, Outgoing
+from gateway.runtime import tracing
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 CONNECT_S_MAX = 10.0
@@ -72,6 +73,8 @@ class Sender:
 
     async def _exchange(self, client: httpx2.AsyncClient, outgoing: Outgoing) -> Incoming:
         headers = {"accept-encoding": "identity", **{name.lower(): value for name, value in outgoing.headers.items()}}
+        if (trace := tracing.current()) is not None:
+            headers.setdefault(tracing.TRACEPARENT, trace)
         parts: list[bytes] = []
         size = 0
         async with client.stream(

@@ -26,6 +26,7 @@ from gateway.runtime.held import Held
 from gateway.runtime.keys import Keyring
 from gateway.runtime.observability import RELAY_PUBLISHED
 from gateway.runtime.outbox import Outbox
+from gateway.runtime.routing import routing_headers
 from gateway.runtime.tables import outbox as outbox_table
 
 BATCH_MAX = 500
@@ -116,7 +117,9 @@ class Relay:
 
     def _record(self, row: Row[Any]) -> BusRecord:
         exchange = signed_exchange(row, self.keyring.keys[row.kid])
-        headers = {"ce_id": row.msg_id, "ce_type": row.type, "ce_source": self.outbox.sender.role}
+        headers = routing_headers(
+            row.msg_id, row.type, source=self.outbox.sender.role, at=row.created_at, trace=row.trace
+        )
         return BusRecord(row.key, exchange.encode(), headers)
 
     async def _mark(self, done: Sequence[Row[Any]]) -> None:

@@ -47,6 +47,7 @@ outbox = Table(
     Column("stamp", LargeBinary, nullable=False),
     Column("kid", Text, nullable=False),
     Column("bytes", Integer, nullable=False),
+    Column("trace", Text),
     Column("created_at", Text, nullable=False),
     Column("published_at", Text),
     UniqueConstraint("topic", "key", "seq", name="outbox_stream"),
@@ -58,7 +59,8 @@ outbox = Table(
     ),
     Index("outbox_msg", "msg_id"),
 )
-"""`stamp` holds the exact bytes to be signed with key `kid` after the commit. Owner: outbox.add, then the relay."""
+"""`stamp` holds the exact bytes to be signed with key `kid` after the commit; `trace` is the W3C traceparent of what
+caused it. Owner: outbox.add, then the relay."""
 
 audit_rows = Table(
     "audit_rows",
@@ -70,6 +72,7 @@ audit_rows = Table(
     Column("at", Text, nullable=False),
     Column("cause", Text),
     Column("clear", Text, nullable=False),
+    Column("trace", Text),
     Column("sq", BigInteger, unique=True),
     Column("pv", Text),
     Column("published_at", Text),

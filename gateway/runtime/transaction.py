@@ -9,6 +9,7 @@ from sqlalchemy import Executable, Row
 from sqlalchemy.sql.dml import UpdateBase
 
 from gateway.protocol.errors import UnavailableError
+from gateway.runtime.tracing import carried
 
 T = TypeVar("T")
 Values = Mapping[str, Any]
@@ -80,6 +81,9 @@ class Queued(Generic[T]):
     calls: list[Callable[[], None]] = field(default_factory=list)
     value: T | None = None
     error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.work = carried(self.work)
 
 
 def resolve(batch: Sequence[Queued[Any]], failure: BaseException | None) -> None:

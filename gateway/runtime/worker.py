@@ -44,6 +44,7 @@ from gateway.runtime.pace import BackOff, Stopping
 from gateway.runtime.progress import FETCH_S, Progress
 from gateway.runtime.tables import inbox as streams
 from gateway.runtime.tables import parked
+from gateway.runtime.tracing import of_message
 
 RECORDS_MAX = 100
 RETRY_EVERY_S = 0.2
@@ -194,6 +195,7 @@ class Worker:
             if isinstance(result, BaseException):
                 await self._settle(delivery, result)
 
+    @of_message
     async def _verify(self, fetched: Fetched) -> Delivery | None:
         """Verify and prepare one record; what cannot go on is parked or quarantined here, and None returned."""
         try:
@@ -244,6 +246,7 @@ class Worker:
             await self._settle(delivery, error)
             return None
 
+    @of_message
     async def _apply(self, delivery: Delivery) -> None:
         subscription = self._subscription(delivery.fetched.topic)
 
@@ -263,6 +266,7 @@ class Worker:
         admitted = await self.database.write(work, key=delivery.fetched.key)
         DELIVERIES.labels(self.group, delivery.fetched.topic, admitted.value).inc()
 
+    @of_message
     async def _settle(self, delivery: Delivery, error: BaseException) -> None:
         """Decide by the error's disposition: refuse with an answer, retry later, hold, or halt the key.
 
