@@ -8,13 +8,21 @@ from pathlib import Path
 import pytest
 
 from gateway.protocol.clock import VirtualClock
-from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS, TOPICS
-from gateway.runtime.bus import Bus, BusRecord, Consumer, Fetched, partition_of
+from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS, TOPICS, VALUE_BYTES_MAX
+from gateway.runtime.bus import Bus, BusRecord, Consumer, Fetched, RefusedRecordError, partition_of
 from gateway.runtime.embedded import EmbeddedBus
 from gateway.runtime.kafka import KafkaBus
+from gateway.runtime.kafka_access import KafkaAccess
+from gateway.runtime.routing import routing_headers
+from gateway.runtime.supervised import KafkaLimits
+from tests.faulty_broker import faulty_broker
 from tests.kafka.clusters import fresh_access, shared_broker
 
 SILENCE_S_MAX = 20
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+QUICK = KafkaLimits(session=6, heartbeat=1, rebalance=5, request=7, start=6)
+"""The mock broker waits for a member that has left until its session is over."""
 
 OpenBus = Callable[[], Awaitable[Bus]]
 
@@ -24,15 +32,24 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
-@pytest.fixture(params=["embedded", "kafka"])
-async def open_bus(request: pytest.FixtureRequest, tmp_path: Path, clock: VirtualClock) -> AsyncIterator[OpenBus]:
+@pytest.fixture(params=["embedded", "mock", "kafka"])
+async def access(request: pytest.FixtureRequest) -> AsyncIterator[KafkaAccess | None]:
+    """Where the brokers are: librdkafka's mock, or a real one; None for the embedded bus."""
+    if request.param == "mock":
+        async with faulty_broker(*((name, topic.partitions) for name, topic in TOPICS.items())) as broker:
+            yield KafkaAccess(broker.direct)
+    else:
+        yield fresh_access(shared_broker()) if request.param == "kafka" else None
+
+
+@pytest.fixture
+async def open_bus(access: KafkaAccess | None, tmp_path: Path, clock: VirtualClock) -> AsyncIterator[OpenBus]:
     """Open a client of one and the same bus, again and again: what a restarted process would do."""
     opened: list[Bus] = []
-    access = fresh_access(shared_broker()) if request.param == "kafka" else None
 
     async def open_one() -> Bus:
         if access:
-            bus: Bus = KafkaBus(access, "test")
+            bus: Bus = KafkaBus(access, "test", QUICK)
         else:
             bus = await EmbeddedBus.open(f"sqlite:///{tmp_path / 'bus.db'}", clock)
         opened.append(bus)
@@ -95,6 +112,31 @@ async def test_a_published_record_survives_a_restart(open_bus: OpenBus) -> None:
 
 def _place(one: Fetched) -> tuple[str, int, int]:
     return one.topic, one.partition, one.offset
+
+
+async def test_routing_headers_travel_with_a_record(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    headers = routing_headers("msg_1", "submitted", source="sz", at="2026-03-02T01:00:00Z", trace=TRACE)
+
+    await bus.publish(HOSPITAL_REQUESTS, [BusRecord("a", b"{}", headers)])
+    [found] = await _read(await bus.subscribe("group", [HOSPITAL_REQUESTS]), 1)
+
+    assert (found.headers, found.trace) == (headers, TRACE)
+
+
+async def test_records_before_one_that_is_too_large_are_durable_and_the_large_one_is_refused(
+    open_bus: OpenBus,
+) -> None:
+    bus = await open_bus()
+    large = BusRecord("b", b"x" * (VALUE_BYTES_MAX + 1))
+
+    with pytest.raises(RefusedRecordError) as caught:
+        await bus.publish(HOSPITAL_REQUESTS, [*_records("a", 2), large, *_records("c", 1)])
+
+    assert (caught.value.durable, caught.value.code) == (2, "MESSAGE_TOO_LARGE")
+    found = await _read(await bus.subscribe("group", [HOSPITAL_REQUESTS]), 2)
+    assert [one.value for one in found] == [b"a 0", b"a 1"]
+    assert await bus.publish(HOSPITAL_REQUESTS, _records("c", 1)) == 1
 
 
 async def test_groups_do_not_take_from_each_other(open_bus: OpenBus) -> None:
