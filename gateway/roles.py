@@ -360,7 +360,7 @@ async def _open_bus(settings: RoleSettings, clock: Clock) -> Bus:
     kind, _, place = settings.bus.partition(":")
     if kind == "embedded":
         return await EmbeddedBus.open(f"sqlite:///{Path(place).resolve()}", clock)
-    return KafkaBus(_kafka_access(settings, place), settings.instance, _kafka_limits(settings))
+    return KafkaBus(_kafka_access(settings, place), settings.instance, kafka_limits(settings))
 
 
 def _kafka_access(settings: RoleSettings, servers: str) -> KafkaAccess:
@@ -371,7 +371,8 @@ def _kafka_access(settings: RoleSettings, servers: str) -> KafkaAccess:
     return KafkaAccess(servers, settings.kafka_prefix, settings.kafka_user, read, str(settings.kafka_ca_file))
 
 
-def _kafka_limits(settings: RoleSettings) -> KafkaLimits:
+def kafka_limits(settings: RoleSettings) -> KafkaLimits:
+    """Derive every time limit of Kafka's clients from a role's settings."""
     session = settings.kafka_session_s
     return KafkaLimits(
         send=settings.kafka_send_s,
@@ -379,8 +380,14 @@ def _kafka_limits(settings: RoleSettings) -> KafkaLimits:
         session=session,
         heartbeat=session / 6,
         rebalance=session * 5 / 6,
+        poll=settings.kafka_poll_s,
+        start=settings.kafka_start_s or session,
+        stop=settings.kafka_stop_s,
+        probe_every=settings.kafka_probe_every_s,
+        probe=settings.kafka_probe_s,
         unready_after=settings.kafka_unready_s,
         rebuild_after=settings.kafka_rebuild_s,
+        back_off=(settings.kafka_back_off_s, settings.kafka_back_off_s_max),
     )
 
 

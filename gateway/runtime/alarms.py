@@ -62,6 +62,7 @@ ALARMS = (
     Alarm(
         "consumer-stopped", "A consumer stopped after halts and takes nothing more", "gateway_consumer_stopped", 0, 0
     ),
+    Alarm("loop-blocked", "Long work blocks the event loop of a process", "gateway_loop_lag_seconds", 2, 2, "ticket"),
     Alarm("lag-grows", "A consumer falls behind", "gateway_consumer_lag", 5000, 10, "ticket"),
     _waits("gap-stays", "A message before others has not come", "parked-gap", limit_s=60),
     _waits("retries-last", "A message has been tried again for long", "parked-retry", limit_s=600, severity="ticket"),

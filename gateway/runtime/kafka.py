@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -29,7 +30,7 @@ from gateway.protocol.topics import TOPICS, VALUE_BYTES_MAX
 from gateway.runtime.bus import BusRecord, Fetched, Offsets, RefusedRecordError, partition_of
 from gateway.runtime.kafka_access import KafkaAccess
 from gateway.runtime.observability import BUS_REBALANCES, BUS_UNKNOWN_SENDS
-from gateway.runtime.refusals import Refusal, refusal_of
+from gateway.runtime.refusals import Refusal, outcome_of, refusal_of
 from gateway.runtime.routing import readable_headers
 from gateway.runtime.supervised import KafkaLimits, Supervised, within
 
@@ -117,18 +118,15 @@ class KafkaBus:
                 stopped = await self._hand_over(producer, topic, records, sent)
                 if sent:
                     await asyncio.wait(sent)
-        errors = [_error_of(future) for future in sent]
-        durable = next((place for place, error in enumerate(errors) if error is not None), len(errors))
-        if durable == len(records):
+        outcome = outcome_of(sent, stopped, len(records))
+        if outcome.failure is None:
             self._producer.succeeded()
-            return durable, None
-        # K3: what the deadline cut off may still arrive; what was refused cannot.
-        BUS_UNKNOWN_SENDS.inc(sum(error is not None and refusal_of(error) is None for error in errors))
-        failure = [*errors, stopped or TimeoutError()][durable] or TimeoutError()
-        refusal = refusal_of(failure)
-        if refusal is None or any(errors):  # K2, K4: after a broker's error this producer may never recover
-            await self._producer.throw_away(producer, failure, at_once=refusal is not None)
-        return durable, refusal
+            return outcome.durable, None
+        BUS_UNKNOWN_SENDS.inc(outcome.unknown)
+        refusal = refusal_of(outcome.failure)
+        if refusal is None or outcome.broker_failed:  # K2, K4: after a broker's error this producer may never recover
+            await self._producer.throw_away(producer, outcome.failure, at_once=refusal is not None)
+        return outcome.durable, refusal
 
     async def _hand_over(
         self,
@@ -194,11 +192,6 @@ class KafkaBus:
         await self._producer.close()
 
 
-def _error_of(future: "asyncio.Future[Any]") -> BaseException | None:
-    """Say what became of one send: None if it was acknowledged, `TimeoutError` if nobody answered."""
-    return future.exception() if future.done() and not future.cancelled() else TimeoutError()
-
-
 async def _metadata(producer: AIOKafkaProducer) -> None:
     if not await producer.client.force_metadata_update():
         raise ConnectionError("no broker answered")
@@ -218,6 +211,19 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka h
         self._count.inc()
 
 
+@dataclass(frozen=True)
+class _Unreadable:
+    """Stands in for a record of which only the place is known; its bytes stay on the topic for its retention."""
+
+    offset: int
+    key: None = None
+    value: None = None
+    headers: tuple[()] = ()
+
+
+Found = Mapping[TopicPartition, Sequence[Any]]
+
+
 class KafkaConsumer:
     """One member of a group. Offsets are explicit, nothing is decoded that a stranger could have written."""
 
@@ -227,6 +233,8 @@ class KafkaConsumer:
         self._topics = tuple(topics)
         self._prefix = bus.access.prefix
         self._limits = bus.limits
+        self._careful = False
+        """Whether a record lies ahead that cannot be read."""
         self._asking_since: float | None = None
         """Since when fetches have brought nothing though there was something to bring, as far as the probe knows."""
         self.supervised: Supervised[AIOKafkaConsumer] = Supervised(group, self._build, bus.limits)
@@ -249,6 +257,7 @@ class KafkaConsumer:
             session_timeout_ms=int(limits.session * 1000),
             heartbeat_interval_ms=int(limits.heartbeat * 1000),
             rebalance_timeout_ms=int(limits.rebalance * 1000),
+            max_poll_interval_ms=int(limits.poll * 1000),
         )
         client.subscribe([self._prefix + topic for topic in self._topics], listener=_Rebalances(self.group))
         return client
@@ -261,9 +270,9 @@ class KafkaConsumer:
             await asyncio.sleep(min(timeout_s, 1.0))
             return []
         self._asking_since = self._asking_since or time.monotonic()
-        asked = client.getmany(timeout_ms=int(timeout_s * 1000), max_records=records_max)
+        asked = self._one_by_one(client) if self._careful else self._many(client, records_max, timeout_s)
         try:  # K8: getmany outstays its own time-out while the group rejoins
-            found: Mapping[TopicPartition, Sequence[Any]] = await within(timeout_s + self._limits.rebalance, asked)
+            found = await within(timeout_s + self._limits.rebalance, asked)
         except ConsumerStoppedError:  # thrown away meanwhile, by a probe or a commit
             return []
         except FAILURES as error:  # also when it outstays: left behind, it might still take records and lose them
@@ -273,6 +282,34 @@ class KafkaConsumer:
             self._asking_since = None
             self.supervised.succeeded()
         return [self._fetched(place, record) for place, records in found.items() for record in records]
+
+    async def _many(self, client: AIOKafkaConsumer, records_max: int, timeout_s: float) -> Found:
+        try:
+            found: Found = await client.getmany(timeout_ms=int(timeout_s * 1000), max_records=records_max)
+        except UnicodeDecodeError:
+            # K23: aiokafka decodes the names of headers, and what it had taken of other partitions is lost with the one
+            starts = await _starts(client, list(client.assignment()))
+            for place, offset in starts.items():
+                client.seek(place, offset)
+            self._careful = True
+            return {}
+        return found
+
+    async def _one_by_one(self, client: AIOKafkaConsumer) -> Found:
+        """Take single records until the one that aiokafka cannot read, which is passed on without its bytes."""
+        for place in await _behind(client):
+            try:
+                found: Found = await client.getmany(place, timeout_ms=500, max_records=1)
+            except UnicodeDecodeError:
+                offset = await client.position(place)
+                client.seek(place, offset + 1)
+                self._careful = False
+                log.warning("kafka.unreadable", consumer=self.group, topic=place.topic, offset=offset)
+                return {place: [_Unreadable(offset)]}
+            if found:
+                return found
+        self._careful = False
+        return {}
 
     def _fetched(self, place: TopicPartition, record: Any) -> Fetched:
         """Take a record as bytes; a key that is no text of ours stays visible, escaped, and fails verification."""
@@ -341,11 +378,16 @@ async def _starts(client: AIOKafkaConsumer, places: Sequence[TopicPartition]) ->
     return {place: next_ or begins[place] for place, next_ in zip(places, committed, strict=True)}
 
 
+async def _behind(client: AIOKafkaConsumer) -> list[TopicPartition]:
+    """List the partitions of a member in which something is before it."""
+    assigned = client.assignment()
+    ends: Mapping[TopicPartition, int] = await client.end_offsets(assigned)
+    return [place for place in assigned if await client.position(place) != ends[place]]
+
+
 async def _is_behind(client: AIOKafkaConsumer) -> bool:
     """Say whether a member has something before it; one without partitions may have."""
-    assigned = client.assignment()
-    if not assigned:
+    if not client.assignment():
         await client.topics()
         return True
-    ends: Mapping[TopicPartition, int] = await client.end_offsets(assigned)
-    return any([await client.position(place) != ends[place] for place in assigned])
+    return bool(await _behind(client))

@@ -133,6 +133,21 @@ class _LibraryLines(logging.Handler):
         structlog.get_logger(record.name).log(record.levelno, str(record.msg), **fields)
 
 
+async def watch_loop(role: str, every_s: float = 0.5, rounds: int = 10) -> None:
+    """Measure for ever what blocks the event loop: by how much a timer was late at worst, of the last few rounds.
+
+    K14: whatever computes for longer than a heartbeat on this loop costs a consumer its partitions.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        worst = 0.0
+        for _ in range(rounds):
+            due = loop.time() + every_s
+            await asyncio.sleep(every_s)
+            worst = max(worst, loop.time() - due)
+        LOOP_LAG.labels(role).set(worst)
+
+
 # Health, readiness, metrics
 
 Check = Callable[[], Awaitable[str | None]]

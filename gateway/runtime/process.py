@@ -29,7 +29,7 @@ from gateway.runtime.feed import FeedSequencer
 from gateway.runtime.http import create_app
 from gateway.runtime.jobs import JobRunner
 from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.observability import Readiness, health_routes, metrics_routes
+from gateway.runtime.observability import Readiness, health_routes, metrics_routes, watch_loop
 from gateway.runtime.openings import Vault
 from gateway.runtime.operations import Operations
 from gateway.runtime.operator_routes import operator_routes
@@ -145,6 +145,7 @@ class RoleProcess:
     def start(self) -> None:
         """Start relays, workers, sequencer and timers as tasks of the running loop; a witness is not on the bus."""
         self.readiness.add("database", self._why_no_database)
+        self._run(partial(watch_loop, self.settings.instance), "loop lag")
         if self.settings.role != "witness":
             self.readiness.add("bus", self.bus.why_unready)
             self._start_relays()

@@ -4,8 +4,10 @@ Source: Apache Kafka protocol guide, "Error Codes". Everything that is not here 
 when it is sent again: it is *unknown*.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +31,30 @@ REFUSALS: Mapping[int, Refusal] = {
 def refusal_of(error: BaseException) -> Refusal | None:
     """Look an exception's protocol code up; None where it has none or where the outcome is unknown."""
     return REFUSALS.get(getattr(error, "errno", None) or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch: how many leading records are durable, and why the next one is not, if there is one."""
+
+    durable: int
+    failure: BaseException | None
+    unknown: int
+    """Sends without a definite answer (K3): what a deadline cut off may still arrive; what was refused cannot."""
+    broker_failed: bool
+
+
+def outcome_of(sent: "Sequence[asyncio.Future[Any]]", stopped: BaseException | None, wanted: int) -> Outcome:
+    """Look at the sends of `wanted` records, in order; `stopped` is what kept the next one from being sent at all."""
+    errors = [_error_of(future) for future in sent]
+    durable = next((place for place, error in enumerate(errors) if error is not None), len(errors))
+    failures = [error for error in errors if error is not None]
+    unknown = sum(refusal_of(error) is None for error in failures)
+    if durable == wanted:
+        return Outcome(durable, None, 0, broker_failed=False)
+    return Outcome(durable, [*failures, stopped or TimeoutError()][0], unknown, broker_failed=bool(failures))
+
+
+def _error_of(future: "asyncio.Future[Any]") -> BaseException | None:
+    """Say what became of one send: None if it was acknowledged, `TimeoutError` if nobody answered."""
+    return future.exception() if future.done() and not future.cancelled() else TimeoutError()

@@ -64,8 +64,17 @@ class RoleSettings(BaseSettings):
     """Put before topics and groups, where several gateways share a cluster."""
     kafka_send_s: float = Field(default=20.0, gt=0)
     kafka_session_s: float = Field(default=30.0, gt=0)
+    """The limits of heartbeat, rebalance, join and request follow from it."""
+    kafka_poll_s: float = Field(default=300.0, gt=0)
+    kafka_start_s: float = Field(default=0.0, ge=0)
+    """As long as the session when not set: a member that starts has to wait for the others' rebalance."""
+    kafka_stop_s: float = Field(default=5.0, gt=0)
+    kafka_probe_s: float = Field(default=5.0, gt=0)
+    kafka_probe_every_s: float = Field(default=4.0, gt=0)
     kafka_unready_s: float = Field(default=10.0, gt=0)
     kafka_rebuild_s: float = Field(default=60.0, gt=0)
+    kafka_back_off_s: float = Field(default=1.0, gt=0)
+    kafka_back_off_s_max: float = Field(default=30.0, gt=0)
     keys: Path = Path("keys")
     trust_file: Path = Path("trust.json")
     registry_folder: Path = Path("registry")

@@ -43,6 +43,7 @@ class State(Enum):
 class KafkaLimits:
     """Every time limit, in seconds; settings, so that a test plays a long outage in a short time.
 
+    A member that does not ask for `poll` leaves its group (K13): it waits out its database, and comes back.
     K12: JoinGroup waits for `request`, so it must be longer than `rebalance`; a drain must end before both. A member
     starts by joining: a `start` shorter than `rebalance` would give up, and begin the next rebalance, again and again.
     """
@@ -52,6 +53,7 @@ class KafkaLimits:
     session: float = 30.0
     heartbeat: float = 5.0
     rebalance: float = 25.0
+    poll: float = 300.0
     start: float = 30.0
     stop: float = 5.0
     probe_every: float = 4.0

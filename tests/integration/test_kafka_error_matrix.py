@@ -15,15 +15,14 @@ from prometheus_client import REGISTRY
 
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import HOSPITAL_REQUESTS, TOPICS
-from gateway.runtime.bus import BusRecord, Fetched, RefusedRecordError, partition_of
+from gateway.runtime.bus import Fetched, partition_of
 from gateway.runtime.kafka import KafkaBus, KafkaConsumer
 from gateway.runtime.kafka_access import KafkaAccess
 from gateway.runtime.supervised import KafkaLimits
 from tests.faulty_broker import Api, Effect, Fault, FaultyBroker, Loss, faulty_broker
+from tests.kafka.traffic import HEALED_S_MAX, KEY, firsts, numbered, publish_until_known, read_until
 
-KEY = "case_a"
 PLACE = (HOSPITAL_REQUESTS, partition_of(HOSPITAL_REQUESTS, KEY))
-HEALED_S_MAX = 25
 QUICK = KafkaLimits(
     send=1.0,
     request=3,
@@ -142,88 +141,52 @@ def _unknown() -> float:
     return REGISTRY.get_sample_value("gateway_bus_unknown_sends_total") or 0.0
 
 
-def _records(first: int, end: int) -> list[BusRecord]:
-    return [BusRecord(KEY, str(number).encode()) for number in range(first, end)]
-
-
-async def _publish(bus: KafkaBus, records: list[BusRecord]) -> int:
-    """Do as the relay does until all is known to be there; returns how often it was refused for good."""
-    refused = 0
-    async with asyncio.timeout(HEALED_S_MAX):
-        while records:
-            acknowledged = 0
-            try:
-                acknowledged = await bus.publish(HOSPITAL_REQUESTS, records)
-            except UnavailableError:
-                await asyncio.sleep(0.02)
-            except RefusedRecordError as refusal:
-                acknowledged = refusal.durable
-                refused += 1
-            records = records[acknowledged:]
-    return refused
-
-
-def _firsts(found: list[Fetched]) -> list[int]:
-    """Give the values in the order of their first arrival: what the inbox would apply."""
-    return list(dict.fromkeys(int(one.value) for one in found))
-
-
-async def _read(consumer: KafkaConsumer, until: int, found: list[Fetched]) -> None:
-    async with asyncio.timeout(HEALED_S_MAX):
-        while until not in _firsts(found):
-            found += await consumer.fetch(100, 0.1)
-
-
-def _next_offset(found: list[Fetched]) -> int:
-    return max(one.offset for one in found) + 1
-
-
 @pytest.mark.parametrize(("fault", "effect"), _cells(PRODUCE))
 async def test_a_produce_that_goes_wrong_loses_nothing_keeps_order_and_only_the_unknown_is_unknown(
     case: Case, fault: Fault, effect: Effect
 ) -> None:
-    await _publish(case.bus, _records(0, 3))
+    await publish_until_known(case.bus, numbered(0, 3))
     before = _unknown()
     case.broker.fail_next(Api.PRODUCE, fault, effect)
 
-    refused = await _publish(case.bus, _records(3, 6))
-    await _publish(case.bus, _records(6, 9))
+    refused = await publish_until_known(case.bus, numbered(3, 6))
+    await publish_until_known(case.bus, numbered(6, 9))
 
     found: list[Fetched] = []
-    await _read(await case.bus.subscribe("group", [HOSPITAL_REQUESTS]), 8, found)
+    await read_until(await case.bus.subscribe("group", [HOSPITAL_REQUESTS]), 8, found=found)
     assert case.broker.met == 1
-    assert _firsts(found) == list(range(9))
+    assert firsts(found) == list(range(9))
     assert _unknown() - before == (3 if fault in UNKNOWN else 0)
     assert refused == (fault in REFUSED_WITH_TOPIC)
 
 
 @pytest.mark.parametrize("effect", Effect)
 async def test_a_produce_without_an_answer_is_counted_as_unknown_and_sent_again(case: Case, effect: Effect) -> None:
-    await _publish(case.bus, _records(0, 1))
+    await publish_until_known(case.bus, numbered(0, 1))
     before = _unknown()
     case.broker.fail_next(Api.PRODUCE, Loss.SILENCE, effect)
 
     with pytest.raises(UnavailableError, match=r"bus\.unavailable"):
-        await case.bus.publish(HOSPITAL_REQUESTS, _records(1, 4))
+        await case.bus.publish(HOSPITAL_REQUESTS, numbered(1, 4))
 
     assert _unknown() - before == 3
-    await _publish(case.bus, _records(1, 4))
+    await publish_until_known(case.bus, numbered(1, 4))
     found: list[Fetched] = []
-    await _read(await case.bus.subscribe("group", [HOSPITAL_REQUESTS]), 3, found)
+    await read_until(await case.bus.subscribe("group", [HOSPITAL_REQUESTS]), 3, found=found)
     there_twice = 3 if effect is Effect.AFTER else 0
     _, end = await asyncio.to_thread(case.observer.get_watermark_offsets, TopicPartition(*PLACE), 5)
-    assert (_firsts(found), end) == ([0, 1, 2, 3], 4 + there_twice)
+    assert (firsts(found), end) == ([0, 1, 2, 3], 4 + there_twice)
 
 
 @pytest.mark.parametrize(("fault", "effect"), _cells(COMMIT))
 async def test_a_commit_that_goes_wrong_never_passes_what_was_settled(case: Case, fault: Fault, effect: Effect) -> None:
     consumer = await case.bus.subscribe("group", [HOSPITAL_REQUESTS])
     found: list[Fetched] = []
-    await _publish(case.bus, _records(0, 3))
-    await _read(consumer, 2, found)
+    await publish_until_known(case.bus, numbered(0, 3))
+    await read_until(consumer, 2, found=found)
     await consumer.commit({PLACE: 3})
-    await _publish(case.bus, _records(3, 9))
-    await _read(consumer, 8, found)
+    await publish_until_known(case.bus, numbered(3, 9))
+    await read_until(consumer, 8, found=found)
 
     case.broker.fail_next(Api.OFFSET_COMMIT, fault, effect)
     await consumer.commit({PLACE: 6})
@@ -232,9 +195,9 @@ async def test_a_commit_that_goes_wrong_never_passes_what_was_settled(case: Case
     assert await case.committed() in {3, 6}
     if effect is Effect.AFTER:
         assert await case.committed() == 6
-    await _publish(case.bus, _records(9, 12))
-    await _read(consumer, 11, found)
-    assert _firsts(found) == list(range(12))
+    await publish_until_known(case.bus, numbered(9, 12))
+    await read_until(consumer, 11, found=found)
+    assert firsts(found) == list(range(12))
     assert await case.committed() <= 6
     await _settles_in_the_end(case, consumer)
 
@@ -253,8 +216,8 @@ async def test_a_heartbeat_that_goes_wrong_never_moves_the_group_past_what_was_s
 ) -> None:
     consumer = await case.bus.subscribe("group", [HOSPITAL_REQUESTS])
     found: list[Fetched] = []
-    await _publish(case.bus, _records(0, 9))
-    await _read(consumer, 8, found)
+    await publish_until_known(case.bus, numbered(0, 9))
+    await read_until(consumer, 8, found=found)
     await consumer.commit({PLACE: 3})
 
     case.broker.fail_next(Api.HEARTBEAT, fault, effect)
@@ -263,8 +226,8 @@ async def test_a_heartbeat_that_goes_wrong_never_moves_the_group_past_what_was_s
             await consumer.fetch(100, 0.1)
 
     assert await case.committed() == 3
-    await _publish(case.bus, _records(9, 12))
-    await _read(consumer, 11, found)
-    assert _firsts(found) == list(range(12))
+    await publish_until_known(case.bus, numbered(9, 12))
+    await read_until(consumer, 11, found=found)
+    assert firsts(found) == list(range(12))
     assert await case.committed() == 3
     await _settles_in_the_end(case, consumer)

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -9,11 +11,14 @@ from confluent_kafka import Producer
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.runtime.broker import BrokerAdmin, apply
-from gateway.runtime.bus import BusRecord, Fetched
-from gateway.runtime.kafka import KafkaBus, KafkaConsumer
+from gateway.runtime.bus import BusRecord, Consumer, Fetched, partition_of
+from gateway.runtime.kafka import KafkaBus
 from gateway.runtime.kafka_access import KafkaAccess
 from gateway.runtime.supervised import KafkaLimits
 from tests.kafka.broker import Broker
+from tests.kafka.clusters import fresh_access
+from tests.kafka.strange_headers import produce_unreadable
+from tests.kafka.traffic import HEALED_S_MAX, KEY, firsts, next_offsets, numbered, publish_until_known, read_until
 from tests.walk import until
 
 QUICK = KafkaLimits(
@@ -32,8 +37,6 @@ QUICK = KafkaLimits(
 )
 """An outage of seconds is to these limits what one of five minutes is to the usual ones."""
 
-HEALED_S_MAX = 40
-
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
@@ -43,73 +46,41 @@ def broker() -> Iterator[Broker]:
 
 
 @pytest.fixture
-async def bus(broker: Broker, request: pytest.FixtureRequest) -> AsyncIterator[KafkaBus]:
+async def bus(broker: Broker) -> AsyncIterator[KafkaBus]:
     """A bus under topics of this test's own."""
-    access = KafkaAccess(broker.servers, f"{abs(hash(request.node.name))}.")
-    apply(BrokerAdmin.connect(broker.servers, prefix=access.prefix))
-    made = KafkaBus(access, "test", QUICK)
+    made = KafkaBus(fresh_access(broker), "test", QUICK)
     yield made
     await made.close()
 
 
-def _records(count: int, first: int = 0) -> list[BusRecord]:
-    return [BusRecord("case_a", f"{number}".encode()) for number in range(first, first + count)]
-
-
-async def _publish_until_known(bus: KafkaBus, records: list[BusRecord]) -> int:
-    """Do as the relay does: send what is not known to be there, again and again; returns how often it failed."""
-    failures = 0
-    async with asyncio.timeout(HEALED_S_MAX):
-        while records:
-            try:
-                records = records[await bus.publish(HOSPITAL_REQUESTS, records) :]
-            except UnavailableError:
-                failures += 1
-                await asyncio.sleep(0.2)
-    return failures
-
-
-async def _read_all(consumer: KafkaConsumer, wanted: set[bytes]) -> list[Fetched]:
-    found: list[Fetched] = []
-    async with asyncio.timeout(HEALED_S_MAX):
-        while wanted - {one.value for one in found}:
-            found += await consumer.fetch(100, 0.3)
-    return found
-
-
-def _firsts(found: list[Fetched]) -> list[int]:
-    """Give the values in the order of their first arrival: what the inbox would apply."""
-    return list(dict.fromkeys(int(one.value) for one in found))
-
-
 async def test_a_broker_that_loses_power_loses_nothing_and_order_holds(broker: Broker, bus: KafkaBus) -> None:
-    await _publish_until_known(bus, _records(50))
+    await publish_until_known(bus, numbered(0, 50))
     consumer = await bus.subscribe("group", [HOSPITAL_REQUESTS])
-    first = await _read_all(consumer, {b"49"})
+    first = await read_until(consumer, 49)
 
     broker.kill()
-    sending = asyncio.create_task(_publish_until_known(bus, _records(50, 50)))
+    sending = asyncio.create_task(publish_until_known(bus, numbered(50, 100)))
     await asyncio.to_thread(broker.start)
 
-    assert await sending >= 0
-    rest = await _read_all(consumer, {f"{number}".encode() for number in range(50, 100)})
-    assert _firsts(first + rest) == list(range(100))
+    await sending
+    rest = await read_until(consumer, *range(50, 100))
+    assert firsts(first + rest) == list(range(100))
 
 
 async def test_a_publish_without_a_broker_ends_by_its_deadline_and_readiness_says_so(
     broker: Broker, bus: KafkaBus
 ) -> None:
-    await _publish_until_known(bus, _records(1))
+    await publish_until_known(bus, numbered(0, 1))
     broker.kill()
     try:
         with pytest.raises(UnavailableError, match=r"bus\.unavailable"):
             async with asyncio.timeout(HEALED_S_MAX):
-                await bus.publish(HOSPITAL_REQUESTS, _records(1, 1))
+                await bus.publish(HOSPITAL_REQUESTS, numbered(1, 2))
         await until(bus.why_unready, "unreadiness", within_s=HEALED_S_MAX)
     finally:
         await asyncio.to_thread(broker.start)
 
-    await _publish_until_known(bus, _records(1, 1))
+    await publish_until_known(bus, numbered(1, 2))
 
     async def ready() -> bool:
         return await bus.why_unready() is None
@@ -119,23 +90,23 @@ async def test_a_publish_without_a_broker_ends_by_its_deadline_and_readiness_say
 
 async def test_a_frozen_broker_is_waited_out(broker: Broker, bus: KafkaBus) -> None:
     consumer = await bus.subscribe("group", [HOSPITAL_REQUESTS])
-    await _publish_until_known(bus, _records(5))
-    await _read_all(consumer, {b"4"})
+    await publish_until_known(bus, numbered(0, 5))
+    await read_until(consumer, 4)
 
     broker.signal("STOP")
-    sending = asyncio.create_task(_publish_until_known(bus, _records(5, 5)))
+    sending = asyncio.create_task(publish_until_known(bus, numbered(5, 10)))
     await asyncio.sleep(QUICK.rebuild_after + 2)
     broker.signal("CONT")
     await sending
 
-    rest = await _read_all(consumer, {b"5", b"6", b"7", b"8", b"9"})
-    assert [number for number in _firsts(rest) if number > 4] == [5, 6, 7, 8, 9]
+    rest = await read_until(consumer, *range(5, 10))
+    assert [number for number in firsts(rest) if number > 4] == [5, 6, 7, 8, 9]
 
 
 async def test_a_broker_whose_disk_is_lost_is_filled_again(broker: Broker, bus: KafkaBus) -> None:
     consumer = await bus.subscribe("group", [HOSPITAL_REQUESTS])
-    await _publish_until_known(bus, _records(5))
-    found = await _read_all(consumer, {b"4"})
+    await publish_until_known(bus, numbered(0, 5))
+    found = await read_until(consumer, 4)
     await consumer.commit({(found[-1].topic, found[-1].partition): found[-1].offset + 1})
 
     broker.kill()
@@ -143,8 +114,8 @@ async def test_a_broker_whose_disk_is_lost_is_filled_again(broker: Broker, bus: 
     await asyncio.to_thread(broker.start)
     await asyncio.to_thread(apply, BrokerAdmin.connect(broker.servers, prefix=bus.access.prefix))
 
-    await _publish_until_known(bus, _records(8))
-    assert _firsts(await _read_all(consumer, {b"7"})) == list(range(8))
+    await publish_until_known(bus, numbered(0, 8))
+    assert firsts(await read_until(consumer, 7)) == list(range(8))
 
 
 async def test_rubbish_on_a_topic_reaches_the_worker_as_bytes(broker: Broker, bus: KafkaBus) -> None:
@@ -156,14 +127,47 @@ async def test_rubbish_on_a_topic_reaches_the_worker_as_bytes(broker: Broker, bu
     stranger.produce(topic, b"true", b"case_a", partition=0)
     assert stranger.flush(10) == 0
 
-    values = {b"\xff\xfe", b"", b"x" * 1_000_000, b"true"}
-    found = await _read_all(await bus.subscribe("group", [HOSPITAL_REQUESTS]), values)
+    consumer = await bus.subscribe("group", [HOSPITAL_REQUESTS])
+    found = [one for _ in range(4) for one in await _next(consumer, 1)]
 
     assert {one.key: len(one.value) for one in found} == {"\\xff\\x00key": 2, "": 0, "big": 1_000_000, "case_a": 4}
 
 
+async def test_a_record_that_the_client_cannot_take_apart_is_passed_on_by_its_place_and_holds_nothing_up(
+    broker: Broker, bus: KafkaBus
+) -> None:
+    topic = bus.access.prefix + HOSPITAL_REQUESTS
+    await publish_until_known(bus, [*numbered(0, 3), *numbered(10, 13, "case_b")])
+    await produce_unreadable(broker.servers, topic, partition_of(HOSPITAL_REQUESTS, KEY), b"4")
+    await publish_until_known(bus, [*numbered(5, 8), *numbered(13, 16, "case_b")])
+
+    found = await _next(await bus.subscribe("group", [HOSPITAL_REQUESTS]), 13)
+
+    assert [one.value for one in found if one.partition == partition_of(HOSPITAL_REQUESTS, KEY)] == [
+        b"0",
+        b"1",
+        b"2",
+        b"",
+        b"5",
+        b"6",
+        b"7",
+    ]
+    assert firsts([one for one in found if one.key == "case_b"]) == list(range(10, 16))
+
+
+async def _next(consumer: Consumer, count: int) -> list[Fetched]:
+    """Fetch and commit, as a worker does, until so many records have come."""
+    found: list[Fetched] = []
+    async with asyncio.timeout(HEALED_S_MAX):
+        while len(found) < count:
+            taken = await consumer.fetch(count - len(found), 0.3)
+            await consumer.commit(next_offsets(taken))
+            found += taken
+    return found
+
+
 async def test_members_that_come_and_go_leave_nothing_unread(bus: KafkaBus) -> None:
-    await _publish_until_known(bus, [BusRecord(f"case_{n}", f"{n}".encode()) for n in range(60)])
+    await publish_until_known(bus, [BusRecord(f"case_{n}", f"{n}".encode()) for n in range(60)])
     seen: set[bytes] = set()
 
     async def member(turns: int) -> None:
@@ -171,7 +175,7 @@ async def test_members_that_come_and_go_leave_nothing_unread(bus: KafkaBus) -> N
         for _ in range(turns):
             found = await consumer.fetch(5, 0.3)
             seen.update(one.value for one in found)
-            await consumer.commit({(one.topic, one.partition): one.offset + 1 for one in found})
+            await consumer.commit(next_offsets(found))
         await consumer.close()
 
     async with asyncio.timeout(HEALED_S_MAX):
@@ -184,8 +188,8 @@ async def test_members_that_come_and_go_leave_nothing_unread(bus: KafkaBus) -> N
 
 async def test_a_commit_of_partitions_that_were_taken_away_is_no_error(bus: KafkaBus) -> None:
     consumer = await bus.subscribe("group", [HOSPITAL_REQUESTS])
-    await _publish_until_known(bus, _records(1))
-    found = await _read_all(consumer, {b"0"})
+    await publish_until_known(bus, numbered(0, 1))
+    found = await read_until(consumer, 0)
     await consumer.supervised.close()
 
     await consumer.commit({(found[0].topic, found[0].partition): 1})
@@ -195,8 +199,8 @@ async def test_a_member_that_is_behind_and_is_brought_nothing_is_built_anew(
     bus: KafkaBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     consumer = await bus.subscribe("quiet", [HOSPITAL_REQUESTS])
-    await bus.publish(HOSPITAL_REQUESTS, _records(1))
-    await _read_all(consumer, {b"0"})
+    await bus.publish(HOSPITAL_REQUESTS, numbered(0, 1))
+    await read_until(consumer, 0)
     silent = consumer.supervised.running()
     assert silent is not None
 
@@ -207,7 +211,35 @@ async def test_a_member_that_is_behind_and_is_brought_nothing_is_built_anew(
     monkeypatch.setattr(
         silent, "getmany", nothing
     )  # as after a broker's restart: probes succeed, fetches bring nothing
-    await bus.publish(HOSPITAL_REQUESTS, _records(1, first=1))
+    await bus.publish(HOSPITAL_REQUESTS, numbered(1, 2))
 
-    await _read_all(consumer, {b"1"})
+    await read_until(consumer, 1)
     assert consumer.supervised.running() is not silent
+
+
+async def test_a_member_whose_database_is_long_away_leaves_its_group_and_loses_nothing_when_it_comes_back(
+    broker: Broker,
+) -> None:
+    made = KafkaBus(fresh_access(broker), "test", replace(QUICK, poll=1.5))
+    consumer = await made.subscribe("group", [HOSPITAL_REQUESTS])
+    await publish_until_known(made, numbered(0, 3))
+    taken = await read_until(consumer, 2)
+
+    async def left() -> bool:
+        return not await asyncio.to_thread(_members, made.access)
+
+    await until(left, "the member's leave", within_s=HEALED_S_MAX)
+    await consumer.commit(next_offsets(taken))
+    await publish_until_known(made, numbered(3, 6))
+
+    again = await read_until(consumer, 5)
+    await consumer.commit(next_offsets(again))
+    assert firsts([*taken, *again]) == list(range(6))
+    assert not any((await consumer.lag()).values())
+    await made.close()
+
+
+def _members(access: KafkaAccess) -> list[Any]:
+    client = BrokerAdmin.connect(access.servers).client
+    [found] = client.describe_consumer_groups([f"{access.prefix}group"]).values()
+    return list(found.result().members)

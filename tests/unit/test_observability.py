@@ -1,15 +1,19 @@
+import asyncio
 import io
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
 import structlog
 from fastapi import FastAPI
+from prometheus_client import REGISTRY
 from starlette.testclient import TestClient
 
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import VirtualClock
-from gateway.runtime.observability import Readiness, configure_logging, health_routes, metrics_routes
+from gateway.runtime.observability import Readiness, configure_logging, health_routes, metrics_routes, watch_loop
+from tests.walk import until
 
 
 @pytest.fixture
@@ -133,3 +137,16 @@ def test_metrics_are_in_the_text_format() -> None:
 
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert "# TYPE gateway_deliveries_total counter" in answer.text
+
+
+async def test_what_blocks_the_loop_shows_as_the_lateness_of_a_timer() -> None:
+    watching = asyncio.create_task(watch_loop("blocked", every_s=0.1, rounds=3))
+    await asyncio.sleep(0.01)
+
+    time.sleep(0.3)  # noqa: ASYNC251 what is tested
+
+    async def measured() -> bool:
+        return (REGISTRY.get_sample_value("gateway_loop_lag_seconds", {"role": "blocked"}) or 0.0) > 0.2
+
+    await until(measured, "the lateness")
+    watching.cancel()

@@ -1,8 +1,12 @@
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from gateway.roles import kafka_limits
 from gateway.runtime.settings import RoleSettings, SettingsError, load_settings, lock_folder
+from gateway.runtime.supervised import KafkaLimits
 
 GOOD = 'role = "hk"\nbase_url = "https://hub.example/hk"\n[extra]\nparty = "ins-harbour"\n'
 
@@ -87,3 +91,24 @@ def test_a_folder_is_served_by_one_process_at_a_time(tmp_path: Path) -> None:
 
     lock.release()
     lock_folder(tmp_path).release()
+
+
+def _moved(settings: RoleSettings) -> set[str]:
+    usual = kafka_limits(RoleSettings(folder=settings.folder, role="core"))
+    changed = kafka_limits(settings)
+    return {one.name for one in fields(KafkaLimits) if getattr(usual, one.name) != getattr(changed, one.name)}
+
+
+def test_every_time_limit_of_kafkas_clients_is_a_setting(tmp_path: Path) -> None:
+    names = [name for name in RoleSettings.model_fields if re.fullmatch(r"kafka_.*_s(_max)?", name)]
+
+    moved = {
+        name: _moved(RoleSettings.model_validate({"folder": tmp_path, "role": "core", name: 7.5})) for name in names
+    }
+
+    assert [name for name in names if not moved[name]] == []
+    assert set().union(*moved.values()) == {one.name for one in fields(KafkaLimits)}
+
+
+def test_limits_without_settings_are_the_usual_ones(tmp_path: Path) -> None:
+    assert kafka_limits(RoleSettings(folder=tmp_path, role="core")) == KafkaLimits()
