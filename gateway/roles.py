@@ -371,6 +371,10 @@ def _kafka_access(settings: RoleSettings, servers: str) -> KafkaAccess:
     return KafkaAccess(servers, settings.kafka_prefix, settings.kafka_user, read, str(settings.kafka_ca_file))
 
 
+JOIN_S = 10.0
+"""What connecting and joining cost a member beside the rebalance that it has to wait for."""
+
+
 def kafka_limits(settings: RoleSettings) -> KafkaLimits:
     """Derive every time limit of Kafka's clients from a role's settings."""
     session = settings.kafka_session_s
@@ -381,7 +385,7 @@ def kafka_limits(settings: RoleSettings) -> KafkaLimits:
         heartbeat=session / 6,
         rebalance=session * 5 / 6,
         poll=settings.kafka_poll_s,
-        start=settings.kafka_start_s or session,
+        start=settings.kafka_start_s or session + JOIN_S,
         stop=settings.kafka_stop_s,
         probe_every=settings.kafka_probe_every_s,
         probe=settings.kafka_probe_s,

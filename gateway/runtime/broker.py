@@ -1,8 +1,8 @@
 """The broker as the topic table wants it: topics, SCRAM users and ACLs, applied by an operator's admin user.
 
 `plan` is pure and says who may do what; `apply` makes the broker equal to it and takes away what our users have
-beyond it. Applying twice changes nothing. Needs the extra `operations` (confluent-kafka): aiokafka's admin client has
-neither ACLs nor SCRAM calls.
+beyond it. Applying twice changes nothing. Needs the extra `operations` (confluent-kafka): K26, aiokafka's admin client
+has neither ACLs nor SCRAM calls.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a broker's error about a produced record means for it: our own table, by the protocol's codes.
+"""What a broker's error about a produced record means for it: our own table, by the protocol's codes (K18).
 
 Source: Apache Kafka protocol guide, "Error Codes". Everything that is not here may still have happened, or may pass
 when it is sent again: it is *unknown*.

@@ -67,7 +67,7 @@ class RoleSettings(BaseSettings):
     """The limits of heartbeat, rebalance, join and request follow from it."""
     kafka_poll_s: float = Field(default=300.0, gt=0)
     kafka_start_s: float = Field(default=0.0, ge=0)
-    """As long as the session when not set: a member that starts has to wait for the others' rebalance."""
+    """Ten seconds more than the session when not set: a member that starts has to wait for the others' rebalance."""
     kafka_stop_s: float = Field(default=5.0, gt=0)
     kafka_probe_s: float = Field(default=5.0, gt=0)
     kafka_probe_every_s: float = Field(default=4.0, gt=0)

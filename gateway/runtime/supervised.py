@@ -45,7 +45,8 @@ class KafkaLimits:
 
     A member that does not ask for `poll` leaves its group (K13): it waits out its database, and comes back.
     K12: JoinGroup waits for `request`, so it must be longer than `rebalance`; a drain must end before both. A member
-    starts by joining: a `start` shorter than `rebalance` would give up, and begin the next rebalance, again and again.
+    starts by joining, which after a crash lasts as long as a rebalance: a `start` that gives up before leaves one more
+    member that nobody hears of, again and again.
     """
 
     send: float = 20.0
@@ -54,7 +55,7 @@ class KafkaLimits:
     heartbeat: float = 5.0
     rebalance: float = 25.0
     poll: float = 300.0
-    start: float = 30.0
+    start: float = 40.0
     stop: float = 5.0
     probe_every: float = 4.0
     probe: float = 5.0
@@ -64,7 +65,7 @@ class KafkaLimits:
 
 
 async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
-    """Await a client's call for at most `limit_s`, then leave it behind cancelled; `TimeoutError`.
+    """Await a client's call for at most `limit_s`, then leave it behind cancelled; `TimeoutError`. K2, K21.
 
     aiokafka swallows a cancellation here and there (`stop` does while it waits for its own tasks), so whoever waits
     for the cancelled call, as `asyncio.timeout` does, may wait for ever.

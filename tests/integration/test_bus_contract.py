@@ -21,7 +21,7 @@ from tests.kafka.clusters import fresh_access, shared_broker
 SILENCE_S_MAX = 20
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-QUICK = KafkaLimits(session=6, heartbeat=1, rebalance=5, request=7, start=6)
+QUICK = KafkaLimits(session=6, heartbeat=1, rebalance=5, request=7, start=15)
 """The mock broker waits for a member that has left until its session is over."""
 
 OpenBus = Callable[[], Awaitable[Bus]]
