@@ -54,12 +54,11 @@ from gateway.runtime.database import Transaction
 from gateway.runtime.embedded import EmbeddedBus
 from gateway.runtime.http import create_app
 from gateway.runtime.kafka import KafkaBus
-from gateway.runtime.kafka_access import KafkaAccess
-from gateway.runtime.keys import read_secret_text
+from gateway.runtime.kafka_access import kafka_access, kafka_limits
 from gateway.runtime.outgoing import Sender
 from gateway.runtime.process import RoleProcess
 from gateway.runtime.settings import RoleSettings, load_settings
-from gateway.runtime.supervised import KafkaLimits, within
+from gateway.runtime.supervised import within
 from settlement.actions import Deps as SettlementDeps
 from settlement.documents import account_holder
 from settlement.payment import AccountHolder
@@ -360,39 +359,7 @@ async def _open_bus(settings: RoleSettings, clock: Clock) -> Bus:
     kind, _, place = settings.bus.partition(":")
     if kind == "embedded":
         return await EmbeddedBus.open(f"sqlite:///{Path(place).resolve()}", clock)
-    return KafkaBus(_kafka_access(settings, place), settings.instance, kafka_limits(settings))
-
-
-def _kafka_access(settings: RoleSettings, servers: str) -> KafkaAccess:
-    if not settings.kafka_user:
-        return KafkaAccess(servers, settings.kafka_prefix)
-    read = partial(read_secret_text, settings.kafka_password_file)
-    read()  # a missing password, or one that others can read, is told at the start and not at the first rebuild
-    return KafkaAccess(servers, settings.kafka_prefix, settings.kafka_user, read, str(settings.kafka_ca_file))
-
-
-JOIN_S = 10.0
-"""What connecting and joining cost a member beside the rebalance that it has to wait for."""
-
-
-def kafka_limits(settings: RoleSettings) -> KafkaLimits:
-    """Derive every time limit of Kafka's clients from a role's settings."""
-    session = settings.kafka_session_s
-    return KafkaLimits(
-        send=settings.kafka_send_s,
-        request=session * 7 / 6,
-        session=session,
-        heartbeat=session / 6,
-        rebalance=session * 5 / 6,
-        poll=settings.kafka_poll_s,
-        start=settings.kafka_start_s or session + JOIN_S,
-        stop=settings.kafka_stop_s,
-        probe_every=settings.kafka_probe_every_s,
-        probe=settings.kafka_probe_s,
-        unready_after=settings.kafka_unready_s,
-        rebuild_after=settings.kafka_rebuild_s,
-        back_off=(settings.kafka_back_off_s, settings.kafka_back_off_s_max),
-    )
+    return KafkaBus(kafka_access(settings, place), settings.instance, kafka_limits(settings))
 
 
 @contextlib.asynccontextmanager

@@ -92,7 +92,7 @@ class Stream:
         return {(row.key, row.seq, row.why) for row in await self.all(tables.parked)}
 
     async def lag(self) -> int:
-        return 0 if self.worker.consumer is None else await self.worker.consumer.lag()
+        return 0 if self.worker.consumer is None else sum((await self.worker.consumer.lag()).values())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -29,10 +29,10 @@ class Fetched:
     offset: int
     key: str
     value: bytes
-    parked: bool = False
-    """Whether a worker took it from where it had waited, rather than from the bus."""
     headers: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What could be read of the routing copy. Anybody who may write the topic may write anything here."""
+    parked: bool = False
+    """Whether a worker took it from where it had waited, rather than from the bus."""
 
     @property
     def trace(self) -> str | None:

@@ -1,9 +1,17 @@
-"""How a role reaches its brokers: addresses, login, certificates."""
+"""How a role reaches its brokers: addresses, login, certificates, time limits."""
 
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from gateway.runtime.keys import read_secret_text
+from gateway.runtime.settings import RoleSettings
+from gateway.runtime.supervised import KafkaLimits
+
+JOIN_S = 10.0
+"""What connecting and joining cost a member beside the rebalance that it has to wait for."""
 
 
 @dataclass(frozen=True)
@@ -34,3 +42,32 @@ class KafkaAccess:
             "sasl_plain_password": self.read_password(),
             "ssl_context": context,
         }
+
+
+def kafka_access(settings: RoleSettings, servers: str) -> KafkaAccess:
+    """Read a role's settings; a missing password, or one that others can read, is told now and not at a rebuild."""
+    if not settings.kafka_user:
+        return KafkaAccess(servers, settings.kafka_prefix)
+    read = partial(read_secret_text, settings.kafka_password_file)
+    read()
+    return KafkaAccess(servers, settings.kafka_prefix, settings.kafka_user, read, str(settings.kafka_ca_file))
+
+
+def kafka_limits(settings: RoleSettings) -> KafkaLimits:
+    """Derive every time limit of Kafka's clients from a role's settings."""
+    session = settings.kafka_session_s
+    return KafkaLimits(
+        send=settings.kafka_send_s,
+        request=session * 7 / 6,
+        session=session,
+        heartbeat=session / 6,
+        rebalance=session * 5 / 6,
+        poll=settings.kafka_poll_s,
+        start=settings.kafka_start_s or session + JOIN_S,
+        stop=settings.kafka_stop_s,
+        probe_every=settings.kafka_probe_every_s,
+        probe=settings.kafka_probe_s,
+        unready_after=settings.kafka_unready_s,
+        rebuild_after=settings.kafka_rebuild_s,
+        back_off=(settings.kafka_back_off_s, settings.kafka_back_off_s_max),
+    )

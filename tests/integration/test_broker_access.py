@@ -223,7 +223,7 @@ async def test_our_own_client_is_told_no_where_the_table_says_no() -> None:
 
     assert (await until(partial(own.fetch, 10, 1.0), "a notice"))[0].topic == HOSPITAL_NOTICES
     assert [await one.fetch(10, 2.0) for one in (other_topic, other_group)] == [[], []]
-    assert await own.lag() >= 1
+    assert sum((await own.lag()).values()) >= 1
     for refused in (other_topic, other_group):
         with pytest.raises(UnavailableError):
             await refused.lag()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.roles import kafka_limits
+from gateway.runtime.kafka_access import kafka_limits
 from gateway.runtime.settings import RoleSettings, SettingsError, load_settings, lock_folder
 from gateway.runtime.supervised import KafkaLimits
 
