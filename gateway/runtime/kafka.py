@@ -86,6 +86,8 @@ class KafkaBus:
 
     async def publish(self, topic: str, records: Sequence[BusRecord]) -> int:
         """Send in order; return how many leading records were acknowledged before the deadline."""
+        if not records:
+            return 0
         durable, refusal = await self._attempt(topic, records)
         if refusal is not None and not refusal.whole_topic:
             more, refusal = await self._one_by_one(topic, records[durable:])
@@ -93,7 +95,7 @@ class KafkaBus:
         if refusal is not None:
             log.error("kafka.refused", topic=topic, code=refusal.name)
             raise RefusedRecordError(durable, refusal.name, whole_topic=refusal.whole_topic)
-        if durable == 0 and records:
+        if durable == 0:
             raise UnavailableError("bus.unavailable", retry_after_s=5)
         return durable
 
