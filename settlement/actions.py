@@ -32,6 +32,9 @@ from settlement.obligation import Actor, Event, Obligation
 from settlement.payment import AccountHolder
 from settlement.ports import BankProfile
 
+WRITER = "settlement"
+"""The key of every work here: timers lock obligations of many cases, handlers those of one."""
+
 
 @dataclass(frozen=True)
 class Deps:

@@ -2,7 +2,7 @@
 
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime.component import Component, Subscription
-from settlement.actions import Deps
+from settlement.actions import WRITER, Deps
 from settlement.handlers import on_obligation, on_refused, on_void_asked
 from settlement.jobs import JOBS
 from settlement.routes import settlement_routes
@@ -19,4 +19,5 @@ def build(deps: Deps) -> Component:
         subscriptions=(Subscription(SETTLEMENT_REQUESTS, handlers, on_refused),),
         routers=(settlement_routes(deps),),
         jobs=JOBS,
+        writer=WRITER,
     )

@@ -16,7 +16,7 @@ from gateway.runtime import failpoints
 from gateway.runtime.database import Transaction
 from gateway.runtime.outbox import Post
 from settlement import ledger, store
-from settlement.actions import Deps, outcome, payment_record, value_day
+from settlement.actions import WRITER, Deps, outcome, payment_record, value_day
 from settlement.bank_entry import BankEntry
 from settlement.batch import Batch, by_payment
 from settlement.batch import Event as BatchEvent
@@ -32,7 +32,7 @@ OPEN_MAX = 2000
 
 async def make_batches(deps: Deps) -> None:
     """Put open obligations into drafts: payer x hospital x currency x value date."""
-    await deps.database.write(partial(_make_batches, deps=deps), key="settlement")
+    await deps.database.write(partial(_make_batches, deps=deps), key=WRITER)
 
 
 async def _make_batches(tx: Transaction, deps: Deps) -> None:
@@ -86,11 +86,11 @@ async def send_batches(deps: Deps) -> None:
     approved = await deps.database.read(partial(store.list_batches, states=(BatchState.APPROVED,)))
     for batch in approved:
         if batch.value_date < value_day(deps):
-            await deps.database.write(partial(_redate, deps=deps, batch_id=batch.batch_id), key="settlement")
+            await deps.database.write(partial(_redate, deps=deps, batch_id=batch.batch_id), key=WRITER)
             continue
         deps.in_flight.add(batch.batch_id)
         try:
-            sent = await deps.database.write(partial(_instruct, deps=deps, batch_id=batch.batch_id), key="settlement")
+            sent = await deps.database.write(partial(_instruct, deps=deps, batch_id=batch.batch_id), key=WRITER)
             failpoints.reach("settlement.after_intent")
             await _send(deps, sent)
         finally:
@@ -130,7 +130,7 @@ async def _send(deps: Deps, batch: Batch) -> None:
         answer = BankAnswer(Verdict.UNKNOWN)
     failpoints.reach("settlement.after_answer")
     take = partial(_take_answer, deps=deps, batch_id=batch.batch_id, answer=answer)
-    await deps.database.write(take, key="settlement")
+    await deps.database.write(take, key=WRITER)
 
 
 async def _chase(deps: Deps) -> None:
@@ -150,7 +150,7 @@ async def _chase(deps: Deps) -> None:
         except (MalformedInputError, RetryError):
             answer = BankAnswer(Verdict.UNKNOWN)
         take = partial(_take_answer, deps=deps, batch_id=batch.batch_id, answer=answer)
-        moved = await deps.database.write(take, key="settlement")
+        moved = await deps.database.write(take, key=WRITER)
         if answer.verdict is Verdict.NOT_FOUND and moved.state is BatchState.INSTRUCTED:
             await _send(deps, moved)
 
@@ -204,7 +204,7 @@ async def take_notifications(deps: Deps) -> None:
             await _place(tx, deps, entry)
         await store.save_cursor(tx, deps.bank.bank, found.next_cursor)
 
-    await deps.database.write(work, key="settlement")
+    await deps.database.write(work, key=WRITER)
 
 
 async def _place(tx: Transaction, deps: Deps, entry: BankEntry) -> None:

@@ -16,7 +16,7 @@ from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
 from settlement import actions, store
-from settlement.actions import Deps
+from settlement.actions import WRITER, Deps
 from settlement.batch import Batch
 from settlement.obligation import Actor
 
@@ -123,7 +123,7 @@ async def _approve(deps: Deps, caller: Caller, batch_id: str, scope: Scope, raw:
     async def work(tx: Transaction) -> Stored:
         return await once(tx, scope, raw, effect)
 
-    stored = await deps.database.write(work, key="settlement")
+    stored = await deps.database.write(work, key=WRITER)
     failpoints.reach("api.after_commit")
     return stored
 

@@ -49,6 +49,11 @@ class Delivery:
             raise TypeError(f"{self.stamp.type} is no {model.__name__}")
         return self.message
 
+    @property
+    def case_id(self) -> str:
+        """The case that the message is about; its key where it names none."""
+        return str(getattr(self.manifest or self.message, "case_id", self.fetched.key))
+
     def with_prepared(self, prepared: Any) -> "Delivery":
         return replace(self, prepared=prepared)
 
@@ -105,6 +110,9 @@ class Component:
     migrations: str
     """The package that holds the migrations, e.g. `gateway.claims.migrations`."""
     subscriptions: tuple[Subscription, ...] = ()
+    writer: str = ""
+    """The key of all its works where its timers lock the rows of many cases; else each case's. One key, one writer:
+    works that lock the same rows in different orders must share it, or their batches wait for each other."""
     verbatim: tuple[Verbatim, ...] = ()
     routers: tuple[APIRouter, ...] = ()
     jobs: tuple[Job, ...] = ()

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import bindparam, exists, func, or_, select
 
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.clock import Clock, rfc3339
@@ -35,7 +35,7 @@ from gateway.protocol.verification import verify_exchange
 from gateway.runtime import failpoints, inbox
 from gateway.runtime.bus import Bus, Consumer, Fetched
 from gateway.runtime.component import Component, Delivery, Subscription
-from gateway.runtime.database import Database, DatabaseAwayError, Transaction, one, rows
+from gateway.runtime.database import Database, DatabaseAwayError, Transaction, one
 from gateway.runtime.inbox import Admitted
 from gateway.runtime.keys import TrustHolder
 from gateway.runtime.observability import DELIVERIES
@@ -53,6 +53,16 @@ HALTS_WINDOW = timedelta(seconds=60)
 RETRIES_MAX = 10_000
 
 log = structlog.get_logger("worker")
+
+_STREAM = [streams.c[name] == parked.c[name] for name in ("consumer", "role", "topic", "key")]
+_IS_NEXT = exists().where(*_STREAM, streams.c.last_seq >= parked.c.seq - 1)
+_DUE = (
+    select(parked)
+    .where(parked.c.consumer == bindparam("of_consumer"), parked.c.next_at <= bindparam("now"))
+    .where(or_(parked.c.why != "gap", _IS_NEXT))
+    .order_by(parked.c.next_at, parked.c.id)
+    .limit(RECORDS_MAX)
+)
 
 
 @dataclass
@@ -263,7 +273,7 @@ class Worker:
                 await inbox.unpark(tx, self.group, delivery.fetched)
             return admitted
 
-        admitted = await self.database.write(work, key=delivery.fetched.key)
+        admitted = await self.database.write(work, key=self._writer(delivery.fetched, delivery))
         DELIVERIES.labels(self.group, delivery.fetched.topic, admitted.value).inc()
 
     @of_message
@@ -293,7 +303,7 @@ class Worker:
                 await inbox.unpark(tx, self.group, delivery.fetched)
 
         try:
-            await self.database.write(work, key=delivery.fetched.key)
+            await self.database.write(work, key=self._writer(delivery.fetched, delivery))
         except DatabaseAwayError:
             raise
         except GatewayError:  # nobody to answer: a message of ours was refused, which is our fault
@@ -322,7 +332,7 @@ class Worker:
             if why == "held":
                 await self.outbox.add(tx, self._security_record("held", fetched, code))
 
-        await self.database.write(work, key=fetched.key)
+        await self.database.write(work, key=self._writer(fetched, delivery))
         if why == "retry" and self._retries is not None:
             self._retries += 1
         DELIVERIES.labels(self.group, fetched.topic, why).inc()
@@ -334,7 +344,7 @@ class Worker:
             if fetched.parked:
                 await inbox.unpark(tx, self.group, fetched)
 
-        await self.database.write(work, key=fetched.key)
+        await self.database.write(work, key=self._writer(fetched, None))
         DELIVERIES.labels(self.group, fetched.topic, "quarantined").inc()
 
     def _security_record(self, what: str, fetched: Fetched, code: str) -> Any:
@@ -346,7 +356,7 @@ class Worker:
         back_off = BackOff()
         while not self.stopping:
             try:
-                due = [] if self.stopped else await self.database.read(self._due)
+                due = [] if self.stopped else await self._due()
                 await self.process(due)
                 back_off.succeeded()
                 if not due:  # what was taken may have been what others wait behind: look again at once
@@ -355,13 +365,12 @@ class Worker:
                 log.warning("worker.retry-waiting", consumer=self.group, error=type(error).__name__)
                 await self.stopping.rest(back_off.failed())
 
-    async def _due(self, tx: Transaction) -> list[Fetched]:
+    def _writer(self, fetched: Fetched, delivery: Delivery | None) -> str:
+        return self.component.writer or (delivery.case_id if delivery else fetched.key)
+
+    async def _due(self) -> list[Fetched]:
         """Take what is due, longest due first; what only waits behind another is due once that one is in."""
-        stream = [streams.c[name] == parked.c[name] for name in ("consumer", "role", "topic", "key")]
-        is_next = exists().where(*stream, streams.c.last_seq >= parked.c.seq - 1)
-        due = (parked.c.next_at <= rfc3339(self.clock.now()), or_(parked.c.why != "gap", is_next))
-        statement = select(parked).where(parked.c.consumer == self.group, *due)
-        found = await rows(tx, statement.order_by(parked.c.next_at, parked.c.id).limit(RECORDS_MAX))
+        found = await self.database.fetch(_DUE, {"of_consumer": self.group, "now": rfc3339(self.clock.now())})
         in_order = sorted(found, key=lambda row: (row.topic, row.key, row.seq))
         return [Fetched(row.topic, row.partition, row.offset, row.key, row.value, parked=True) for row in in_order]
 
