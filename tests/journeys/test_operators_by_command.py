@@ -90,10 +90,13 @@ async def test_retrying_everything_leaves_only_money_for_another_person(tmp_path
 
         await found.process("core").database.write(hold)
         both = await operators.run("bus", "parked", "retry", "1", "--all")
+        some = await operators.run("bus", "parked", "list", "--limit", "2")
 
         outcome = (await operators.run("bus", "parked", "retry", "--all", "--json")).json()
 
         assert both.code == 2
+        assert len(some.out.splitlines()) == 1 + 2
+        assert "only the first 2" in some.err
         assert (outcome["count"], len(outcome["requests"])) == (2, 1)
         [request] = (await ask(found, "requests"))["requests"]
         assert request["request_id"] in outcome["requests"]
