@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.runtime.broker import BrokerAdmin, apply
-from gateway.runtime.bus import BusRecord, Consumer, Fetched, partition_of
+from gateway.runtime.bus import BusRecord, Consumer, Fetched, RefusedRecordError, partition_of
 from gateway.runtime.kafka import KafkaBus
 from gateway.runtime.kafka_access import KafkaAccess
 from gateway.runtime.supervised import KafkaLimits
@@ -243,3 +244,39 @@ def _members(access: KafkaAccess) -> list[Any]:
     client = BrokerAdmin.connect(access.servers).client
     [found] = client.describe_consumer_groups([f"{access.prefix}group"]).values()
     return list(found.result().members)
+
+
+async def test_of_a_batch_that_the_broker_refuses_only_the_record_to_blame_is_refused(bus: KafkaBus) -> None:
+    await asyncio.to_thread(_lower_limit, bus.access, 2000)
+
+    async def lowered() -> bool:
+        try:
+            await bus.publish(HOSPITAL_REQUESTS, [BusRecord("case_other", b"9" * 3000)])
+        except RefusedRecordError:
+            return True
+        return False
+
+    await until(lowered, "the broker's lower limit", within_s=HEALED_S_MAX)
+    neighbour = next(f"case_{n}" for n in range(100) if _same_place(f"case_{n}", KEY))
+    to_blame = BusRecord(neighbour, b"9" * 3000)
+
+    with pytest.raises(RefusedRecordError) as caught:
+        await bus.publish(HOSPITAL_REQUESTS, [*numbered(0, 2), to_blame, *numbered(2, 4)])
+    assert (caught.value.durable, caught.value.code) == (2, "MESSAGE_TOO_LARGE")
+    await publish_until_known(bus, numbered(2, 4))
+
+    found = await read_until(await bus.subscribe("group", [HOSPITAL_REQUESTS]), 3)
+    assert [one.value for one in found if one.key in {KEY, neighbour}] == [b"0", b"1", b"2", b"3"]
+
+
+def _same_place(key: str, other: str) -> bool:
+    return partition_of(HOSPITAL_REQUESTS, key) == partition_of(HOSPITAL_REQUESTS, other)
+
+
+def _lower_limit(access: KafkaAccess, bytes_max: int) -> None:
+    """Have the broker take less than we send, as an operator may by mistake."""
+    limit = ConfigEntry("max.message.bytes", str(bytes_max), incremental_operation=AlterConfigOpType.SET)
+    topic = ConfigResource(ResourceType.TOPIC, access.prefix + HOSPITAL_REQUESTS, incremental_configs=[limit])
+    admin = BrokerAdmin.connect(access.servers)
+    for changed in admin.client.incremental_alter_configs([topic]).values():
+        changed.result(HEALED_S_MAX)
