@@ -21,7 +21,8 @@ from gateway.sandbox.layout import Layout
 from gateway.sandbox.trust import Sandbox
 from tests.walk import ONCE, Parties, until
 
-STOP_S = 20.0
+START_S_MAX = 60.0
+STOP_S_MAX = 25.0
 READY = ("/sz/readyz", "/core/readyz", "/hk/readyz", "/desk/readyz", "/audit/readyz")
 
 
@@ -50,7 +51,7 @@ class Served:
         """Start serving; True once every role is ready, False if the process died before that."""
         self._spawn(failpoint)
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False) as client:
-            await until(lambda: self._ready_or_dead(client), "the gateway")
+            await until(lambda: self._ready_or_dead(client), "the gateway", within_s=START_S_MAX)
         return self.exit_code is None
 
     def _spawn(self, failpoint: str | None) -> None:
@@ -87,7 +88,7 @@ class Served:
         """Ask the process to end, as an operator does; returns its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, STOP_S)
+        return await asyncio.to_thread(self.process.wait, STOP_S_MAX)
 
     def kill(self) -> None:
         if self.process is not None and self.exit_code is None:
