@@ -21,7 +21,7 @@ from gateway.protocol.jose import PrivateKey
 from gateway.protocol.topics import AUDIT_RECORDS
 from gateway.runtime import openings
 from gateway.runtime.bus import Bus, BusRecord, RefusedRecordError
-from gateway.runtime.database import Database, Transaction, one, rows
+from gateway.runtime.database import Database, OneStatement, Transaction, one, rows
 from gateway.runtime.held import Held
 from gateway.runtime.openings import Vault
 from gateway.runtime.outbox import Outbox
@@ -97,7 +97,8 @@ class AuditRelay:
         except RefusedRecordError as refused:  # one key, and its numbers are dense: what follows waits
             acknowledged = refused.durable
             self.held.add(AUDIT_RECORDS, self.source, refused)
-        await self.database.write(partial(self._mark, ids=[row.id for row in found[:acknowledged]]))
+        marking = update(audit_rows).where(audit_rows.c.id.in_([row.id for row in found[:acknowledged]]))
+        await self.database.write(OneStatement(marking.values(published_at=rfc3339(self.clock.now()))))
         return acknowledged
 
     async def _number(self, tx: Transaction) -> Sequence[Row[Any]]:
@@ -139,10 +140,6 @@ class AuditRelay:
             row.eid, row.type, source=self.source, at=row.at, trace=row.trace, content_type=SIGNED_TEXT
         )
         return BusRecord(self.source, entry(_body(row, self.source, opened), self.source, self.key), headers)
-
-    async def _mark(self, tx: Transaction, ids: list[int]) -> None:
-        at = rfc3339(self.clock.now())
-        await tx.execute(update(audit_rows).where(audit_rows.c.id.in_(ids)).values(published_at=at))
 
 
 def _body(row: Row[Any], source: str, opened: tuple[bytes, dict[str, Any]] | None) -> dict[str, Any]:

@@ -12,12 +12,23 @@ from sqlalchemy import Connection, Executable, Row
 
 from gateway.runtime.postgres import PostgresDatabase
 from gateway.runtime.sqlite import SqliteDatabase
-from gateway.runtime.transaction import BATCH_MAX, DatabaseAwayError, Parameters, Result, Transaction, Work, one, rows
+from gateway.runtime.transaction import (
+    BATCH_MAX,
+    DatabaseAwayError,
+    OneStatement,
+    Parameters,
+    Result,
+    Transaction,
+    Work,
+    one,
+    rows,
+)
 
 __all__ = [
     "BATCH_MAX",
     "Database",
     "DatabaseAwayError",
+    "OneStatement",
     "Parameters",
     "PostgresDatabase",
     "Result",

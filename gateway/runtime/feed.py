@@ -15,12 +15,12 @@ from functools import cached_property
 from typing import Any
 
 import structlog
-from sqlalchemy import BigInteger, Integer, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Integer, Update, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql
 
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.clock import Clock, rfc3339
-from gateway.runtime.database import Database, Transaction, rows
+from gateway.runtime.database import Database, OneStatement, Transaction
 from gateway.runtime.observability import FEED_NUMBERED
 from gateway.runtime.paging import Cursors
 from gateway.runtime.tables import feed, feed_cursors
@@ -33,8 +33,6 @@ LOOK_S = 1.0
 """How often a waiting reader looks by itself: another process of the role may be the one that numbers."""
 
 log = structlog.get_logger("feed")
-
-_NUMBER = update(feed).where(feed.c.id == bindparam("row_id")).values(position=bindparam("new_position"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,9 @@ class FeedSequencer:
         while True:
             numbered = 0
             try:
-                numbered = await self.step()
+                if self._wake.is_set() or await self.database.fetch(_ANY_WAITING):
+                    self._wake.clear()
+                    numbered = await self.step()
             except Exception as error:  # noqa: BLE001 the database is away, or another process numbered: rows wait
                 log.warning("feed.waiting", error=type(error).__name__)
                 await asyncio.sleep(IDLE_S)
@@ -75,33 +75,16 @@ class FeedSequencer:
                     async with asyncio.timeout(IDLE_S):
                         await self._wake.wait()
                 await asyncio.sleep(GATHER_S)
-            self._wake.clear()
 
     async def step(self) -> int:
         """Number one batch; returns how many rows got a position."""
-        if not await self.database.fetch(_ANY_WAITING):
-            return 0
-        numbered = await self.database.write(self._number, key="feed")
+        numbered = [row.tenant for row in await self.database.write(_NUMBERING, key="feed")]
         for tenant in set(numbered):
             event = self._arrived.pop(tenant, None)
             if event is not None:
                 event.set()
         FEED_NUMBERED.inc(len(numbered))
         return len(numbered)
-
-    async def _number(self, tx: Transaction) -> list[str]:
-        found = await rows(tx, _WAITING)
-        positions = {tenant: await self._last(tx, tenant) for tenant in {row.tenant for row in found}}
-        numbers = []
-        for row in found:
-            positions[row.tenant] += 1
-            numbers.append({"row_id": row.id, "new_position": positions[row.tenant]})
-        if numbers:
-            await tx.execute(_NUMBER, numbers)
-        return [row.tenant for row in found]
-
-    async def _last(self, tx: Transaction, tenant: str) -> int:
-        return int((await tx.execute(_LAST, {"of_tenant": tenant})).scalar_one())
 
     async def page(self, tenant: str, after: str | None, *, limit: int, wait_s: float = 0) -> Page:
         """Return what came after a cursor (None: after the last acknowledged); waits without holding a connection."""
@@ -146,14 +129,26 @@ class FeedSequencer:
 
 _ADD = insert(feed)
 _UNNUMBERED = select(feed.c.id, feed.c.tenant).where(feed.c.position.is_(None)).order_by(feed.c.id)
-_WAITING = _UNNUMBERED.limit(NUMBERED_MAX)
 _ANY_WAITING = _UNNUMBERED.limit(1)
 _OF_TENANT = feed.c.tenant == bindparam("of_tenant")
-_LAST = select(func.coalesce(func.max(feed.c.position), 0)).where(_OF_TENANT)
 _AFTER = feed.c.position > bindparam("after", type_=BigInteger)
 _PAGE = select(feed.c.position, feed.c.item).where(_OF_TENANT, _AFTER).order_by(feed.c.position)
 _PAGE = _PAGE.limit(bindparam("at_most", type_=Integer))
 _ACKNOWLEDGED = select(feed_cursors.c.acknowledged).where(feed_cursors.c.tenant == bindparam("of_tenant"))
+
+
+def _numbering() -> Update:
+    """Write the statement that numbers what waits, oldest id first, on from each tenant's last position."""
+    waiting = _UNNUMBERED.limit(NUMBERED_MAX).subquery("waiting")
+    given = feed.alias("given")
+    last = select(func.coalesce(func.max(given.c.position), 0)).where(given.c.tenant == waiting.c.tenant)
+    place = func.row_number().over(partition_by=waiting.c.tenant, order_by=waiting.c.id)
+    numbered = select(waiting.c.id, (last.scalar_subquery() + place).label("position")).subquery("numbered")
+    numbering = update(feed).where(feed.c.id == numbered.c.id).values(position=numbered.c.position)
+    return numbering.returning(feed.c.tenant)
+
+
+_NUMBERING = OneStatement(_numbering())
 
 
 def _scope(tenant: str) -> str:

@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from gateway.runtime.session import FAILURES, CrossedError, Later, LostError, Session, run, say
 from gateway.runtime.statements import connect_options, prepare
-from gateway.runtime.transaction import BATCH_MAX, DatabaseAwayError, Parameters, Queued, Work, resolve
+from gateway.runtime.transaction import BATCH_MAX, DatabaseAwayError, OneStatement, Parameters, Queued, Work, resolve
 
 T = TypeVar("T")
 
@@ -146,6 +146,10 @@ class _Writer:
     options: Mapping[str, Any]
     jobs: "asyncio.Queue[Queued[Any] | None]"
     connection: asyncpg.Connection | None = None
+    begun: bool = False
+    """Whether the transaction of the next batch was begun with the commit of the last one."""
+    committing: bool = False
+    """Whether what was sent last ends a transaction: if its answer is lost, nobody knows what happened."""
 
     async def run(self) -> None:
         """Write batches until the closing `None`."""
@@ -175,23 +179,18 @@ class _Writer:
         """Write works in one transaction; return what all of them failed by, if anything."""
         failure: Exception | None = None
         for attempt in range(RETRIES_MAX + 1):
-            committing = False
             try:
-                connection = await self._connected()
-                await say(connection, "BEGIN")
-                written = await _run_all(connection, batch)
-                committing = written
-                await say(connection, "COMMIT" if written else "ROLLBACK")
+                await self._transact(batch)
             except CrossedError as error:
                 failure = error
                 await self._undo()
                 if len(batch) > 1:
                     break
             except LostError:
-                log.warning("database.lost-in-commit" if committing else "database.lost")
+                log.warning("database.lost-in-commit" if self.committing else "database.lost")
                 failure = DatabaseAwayError()
                 self._drop()
-                if committing:
+                if self.committing:
                     break
             except DatabaseAwayError as error:
                 return error
@@ -203,8 +202,28 @@ class _Writer:
             await asyncio.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 jitter
         return failure
 
+    async def _transact(self, batch: Sequence[Queued[Any]]) -> None:
+        lone = len(batch) == 1 and isinstance(batch[0].work, OneStatement) and not self.begun
+        self.committing = lone
+        connection = await self._connected()
+        if lone:
+            await _run(connection, batch[0], alone=True)
+            return
+        if not self.begun:
+            await say(connection, "BEGIN")
+        self.begun = False
+        self.committing = await _run_all(connection, batch)
+        await self._end(connection, "COMMIT" if self.committing else "ROLLBACK")
+
+    async def _end(self, connection: asyncpg.Connection, words: str) -> None:
+        """End a batch; where works wait already, theirs is begun in the same exchange."""
+        going_on = not self.jobs.empty()
+        await say(connection, f"{words}; BEGIN" if going_on else words)
+        self.begun = going_on
+
     async def _undo(self) -> None:
         """Leave the connection fit for the next batch."""
+        self.begun = False
         try:
             if self.connection is not None:
                 await say(self.connection, "ROLLBACK")
@@ -214,11 +233,11 @@ class _Writer:
     def _drop(self) -> None:
         if self.connection is not None:
             self.connection.terminate()
-        self.connection = None
+        self.connection, self.begun = None, False
 
     async def _connected(self) -> asyncpg.Connection:
         if self.connection is None or self.connection.is_closed():
-            self.connection = None
+            self.connection, self.begun = None, False
             try:
                 self.connection = await asyncpg.connect(**self.options)
             except FAILURES as error:

@@ -21,7 +21,7 @@ from gateway.protocol.exchange import Exchange
 from gateway.protocol.jose import PrivateKey, Typ, sign
 from gateway.runtime import failpoints
 from gateway.runtime.bus import Bus, BusRecord, RefusedRecordError
-from gateway.runtime.database import Database, Transaction
+from gateway.runtime.database import Database, OneStatement
 from gateway.runtime.held import Held
 from gateway.runtime.keys import Keyring
 from gateway.runtime.observability import RELAY_PUBLISHED
@@ -123,22 +123,12 @@ class Relay:
         return BusRecord(row.key, exchange.encode(), headers)
 
     async def _mark(self, done: Sequence[Row[Any]]) -> None:
-        at = rfc3339(self.outbox.sender.clock.now())
-        ids = [row.id for row in done]
-
-        async def work(tx: Transaction) -> None:
-            statement = update(outbox_table).where(outbox_table.c.id.in_(ids))
-            await tx.execute(statement.values(published_at=at))
-            size = sum(row.bytes for row in done)
-            tx.after_commit(partial(self.outbox.admission.count, -len(done), -size))
-
-        await self.database.write(work)
+        statement = update(outbox_table).where(outbox_table.c.id.in_([row.id for row in done]))
+        marking = statement.values(published_at=rfc3339(self.outbox.sender.clock.now()))
+        counted = partial(self.outbox.admission.count, -len(done), -sum(row.bytes for row in done))
+        await self.database.write(OneStatement(marking, after=counted))
 
     async def prune(self, kept: timedelta) -> None:
         """Drop rows that were published longer ago than `kept`."""
         before = rfc3339(self.outbox.sender.clock.now() - kept)
-
-        async def work(tx: Transaction) -> None:
-            await tx.execute(outbox_table.delete().where(outbox_table.c.published_at < before))
-
-        await self.database.write(work)
+        await self.database.write(OneStatement(outbox_table.delete().where(outbox_table.c.published_at < before)))

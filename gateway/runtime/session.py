@@ -36,6 +36,7 @@ class _Result:
 
     found: Sequence[Row[Any]]
     rowcount: int
+    returns_rows: bool = False
 
     def all(self) -> Sequence[Row[Any]]:
         return self.found
@@ -129,7 +130,7 @@ async def run(connection: asyncpg.Connection, prepared: Prepared) -> _Result:
             records = await connection.fetch(sql, *arguments[0])
         else:
             records = await connection.fetchmany(sql, arguments)
-        return _Result(prepared.rows(records), len(records))
+        return _Result(prepared.rows(records), len(records), returns_rows=True)
     except FAILURES as error:
         raise _understood(connection, error) from None
 

@@ -24,6 +24,9 @@ class Result(Protocol):
     @property
     def rowcount(self) -> int: ...
 
+    @property
+    def returns_rows(self) -> bool: ...
+
     def all(self) -> Sequence[Row[Any]]: ...
 
     def one_or_none(self) -> Row[Any] | None: ...
@@ -55,6 +58,22 @@ class Transaction(Protocol):
 
 
 Work = Callable[[Transaction], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class OneStatement:
+    """A work of one statement, which is a transaction by itself: alone in its batch, it is one exchange."""
+
+    statement: Executable
+    parameters: Parameters = None
+    after: Callable[[], None] | None = None
+    """Runs once it is durable."""
+
+    async def __call__(self, tx: Transaction) -> Sequence[Row[Any]]:
+        if self.after is not None:
+            tx.after_commit(self.after)
+        result = await tx.execute(self.statement, self.parameters)
+        return result.all() if result.returns_rows else ()
 
 
 class DatabaseAwayError(UnavailableError):
