@@ -39,7 +39,8 @@ rehearsal: $(VENV)/test.stamp ## play compose.yaml without containers, on a real
 outage: $(VENV)/test.stamp ## the broker away for five minutes, at the usual limits
 	@OUTAGE_S=300 $(BIN)/python -m pytest tests/journeys/test_outages.py -k outage_of_the_broker
 
-check: lint types imports test ## lint, types, import contracts, tests
+check: export REQUIRE_SERVICES := 1
+check: lint types imports test ## lint, types, import contracts, tests; a service that this machine lacks is a failure
 
 lint: $(VENV)/test.stamp ## ruff
 	@$(BIN)/ruff check .

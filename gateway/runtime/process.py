@@ -24,7 +24,7 @@ from gateway.runtime.audit_relay import AuditRelay
 from gateway.runtime.auth import Issuer, token_routes
 from gateway.runtime.bus import Bus
 from gateway.runtime.component import Component
-from gateway.runtime.database import Database, Transaction, one, open_database
+from gateway.runtime.database import Database, OneStatement, open_database
 from gateway.runtime.feed import FeedSequencer
 from gateway.runtime.http import create_app
 from gateway.runtime.jobs import JobRunner
@@ -158,7 +158,7 @@ class RoleProcess:
 
     async def _why_no_database(self) -> None:
         """Ask the database anything; what it raises, or that it is slow, is the reason."""
-        await self.database.read(partial(one, statement=select(literal(1))))
+        await self.database.fetch(select(literal(1)))
 
     def _start_relays(self) -> None:
         relay = Relay(self.database, self.bus, self.keyring, self.outbox)
@@ -221,12 +221,8 @@ class RoleProcess:
             await asyncio.sleep(HOUR_S)
             await relay.prune(timedelta(days=self.settings.outbox_days))
             before = rfc3339(self.clock.now() - timedelta(days=self.settings.idempotency_days))
-
-            async def work(tx: Transaction, before: str = before) -> None:
-                old = tables.idempotency.c.at < before
-                await tx.execute(delete(tables.idempotency).where(old, tables.idempotency.c.operation != "money"))
-
-            await self.database.write(work)
+            old = (tables.idempotency.c.at < before, tables.idempotency.c.operation != "money")
+            await self.database.write(OneStatement(delete(tables.idempotency).where(*old)))
             await self.bus.prune(self.settings.bus_days * 86_400_000)
 
     async def _measure(self) -> None:
