@@ -218,7 +218,7 @@ async def test_our_own_client_is_told_no_where_the_table_says_no() -> None:
 
     assert await core.publish(HOSPITAL_NOTICES, record) == await hk.publish(INSURER_RESPONSES, record) == 1
     assert await bus.publish(HOSPITAL_REQUESTS, record) == 1
-    with pytest.raises(UnavailableError):
+    with pytest.raises(RefusedRecordError, match="TOPIC_AUTHORIZATION_FAILED"):
         await bus.publish(HOSPITAL_NOTICES, record)
 
     assert (await until(partial(own.fetch, 10, 1.0), "a notice"))[0].topic == HOSPITAL_NOTICES
