@@ -15,6 +15,7 @@ from typing import Any
 
 from adapters.sz import vocabulary as names
 from adapters.sz.bill import BillLine, Coverage, HospitalBill, Netted, ProgrammeEvidence, RefundPair
+from adapters.sz.r4_json import lexical
 from gateway.protocol.canonical import b64url
 from gateway.protocol.charges import CHARGE_CATEGORIES
 from gateway.protocol.claims import Eligibility
@@ -25,7 +26,7 @@ from gateway.protocol.money import Money
 from gateway.protocol.registry import Route
 
 R4 = dict[str, Any]
-"""An element or resource: members in R4's names and order; amounts and quantities are `Decimal`."""
+"""An element or resource: members in R4's names and order; amounts and quantities are `r4_json.lexical`."""
 
 PATIENT = "urn:szhk:resource:patient"
 HOSPITAL = "urn:szhk:resource:hospital"
@@ -90,7 +91,7 @@ def _concept(system: str, code: str, display: str | None = None) -> R4:
 
 
 def _money(amount: Money) -> R4:
-    return {"value": Decimal(amount.amount_minor).scaleb(-2), "currency": amount.currency}
+    return {"value": lexical(Decimal(amount.amount_minor).scaleb(-2)), "currency": amount.currency}
 
 
 def _identifier(system: str, value: str) -> R4:
@@ -171,7 +172,7 @@ def _refunded(line: BillLine) -> R4:
     told = [
         {"url": "serial", "valueString": line.serial},
         {"url": "item", "valueCodeableConcept": _product(line)},
-        {"url": "quantity", "valueDecimal": line.quantity},
+        {"url": "quantity", "valueDecimal": lexical(line.quantity)},
         {"url": "amount", "valueMoney": _money(line.amount)},
     ]
     return {"extension": told, "url": "original" if line.refund_of is None else "refund"}
@@ -242,8 +243,8 @@ def _items(netted: Netted) -> Iterator[R4]:
         }
         if line.charged_at:
             item["servicedDate"] = str(line.charged_at.date())
-        item["quantity"] = {"value": line.quantity}
-        item["unitPrice"] = {"value": line.unit_price, "currency": line.amount.currency}
+        item["quantity"] = {"value": lexical(line.quantity)}
+        item["unitPrice"] = {"value": lexical(line.unit_price), "currency": line.amount.currency}
         item["net"] = _money(line.amount)
         if line.serial in pairs:
             item["detail"] = list(_details(pairs[line.serial]))
@@ -257,8 +258,8 @@ def _details(pair: RefundPair) -> Iterator[R4]:
             "extension": [{"url": names.SERIAL, "valueString": line.serial}],
             "sequence": place,
             "productOrService": _product(line),
-            "quantity": {"value": line.quantity},
-            "unitPrice": {"value": line.unit_price, "currency": line.amount.currency},
+            "quantity": {"value": lexical(line.quantity)},
+            "unitPrice": {"value": lexical(line.unit_price), "currency": line.amount.currency},
             "net": _money(line.amount),
         }
 

@@ -15,13 +15,13 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 import rfc8785
+from pydantic_core import to_json
 
 from gateway.protocol.errors import MalformedInputError, TooLargeError
 
 BODY_BYTES_MAX = 1 << 20
 DEPTH_MAX = 64
 
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -118,7 +118,7 @@ def canonical(value: Any) -> bytes:
 
 def compact(value: Any) -> bytes:
     """Serialise once, compactly, for bytes that are signed and sent as they are."""
-    return _COMPACT.encode(value).encode()
+    return to_json(value)
 
 
 def pretty(value: Any) -> str:

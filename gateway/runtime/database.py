@@ -62,7 +62,7 @@ class Database(Protocol):
         """Finish what is queued, then let go of every connection."""
 
 
-def open_database(url: str, *, writers: int = 4, readers: int = 4, statement_s: float = 10.0) -> "Database":
+def open_database(url: str, *, writers: int = 2, readers: int = 4, statement_s: float = 10.0) -> "Database":
     """Open `sqlite:///path` or `postgresql+asyncpg://…`; the bounds are PostgreSQL's."""
     if url.startswith("sqlite:"):
         return SqliteDatabase(url)

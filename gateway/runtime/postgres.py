@@ -39,7 +39,7 @@ log = structlog.get_logger("database")
 class PostgresDatabase:
     """`writers` and `readers` bound the connections; neither can take the other's. A statement takes `statement_s`."""
 
-    def __init__(self, url: str, *, writers: int = 4, readers: int = 4, statement_s: float = 10.0) -> None:
+    def __init__(self, url: str, *, writers: int = 2, readers: int = 4, statement_s: float = 10.0) -> None:
         self._url = url
         self._queues: list[asyncio.Queue[Queued[Any] | None]] = [asyncio.Queue() for _ in range(writers)]
         self._tasks: list[asyncio.Task[None]] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import asyncpg
@@ -51,6 +52,11 @@ class _Result:
         return row[0]
 
 
+@cache  # what is written later are the code's own statements, made once
+def _tables(statement: UpdateBase) -> frozenset[str]:
+    return tables_of(statement)
+
+
 @dataclass(slots=True)
 class Later:
     """What the works of one batch, or one work in its savepoint, want written at the end."""
@@ -61,14 +67,14 @@ class Later:
     def add(self, statement: UpdateBase, values: Sequence[Values]) -> None:
         if statement not in self.rows:
             self.rows[statement] = []
-            self.tables |= tables_of(statement)
+            self.tables |= _tables(statement)
         self.rows[statement].extend(values)
 
     def take(self, touched: frozenset[str] | None) -> list[Prepared]:
         """Take out what writes to `touched` (None: everything), in the order it came up first."""
-        wanted = [one for one in self.rows if touched is None or touched & tables_of(one)]
+        wanted = [one for one in self.rows if touched is None or touched & _tables(one)]
         taken = [prepare(statement, self.rows.pop(statement)) for statement in wanted]
-        self.tables = set().union(*map(tables_of, self.rows))
+        self.tables = set().union(*map(_tables, self.rows))
         return taken
 
 

@@ -47,9 +47,10 @@ class RoleSettings(BaseSettings):
     custody: Literal["own", "hosted"] = "hosted"
     database_url: str = Field(default="", repr=False)
     """`sqlite:///path` or `postgresql+asyncpg://…`; `<folder>/<role>.db` when not set."""
-    database_writers: int = Field(default=4, ge=1, le=64)
+    database_writers: int = Field(default=2, ge=1, le=64)
     database_readers: int = Field(default=4, ge=1, le=64)
-    """Connections to PostgreSQL: those that write, and those that only read; neither can use up the other's."""
+    """Connections to PostgreSQL: those that write, and those that only read; neither can use up the other's. Fewer
+    writers share more commits, more of them hide a database that is far away."""
     database_statement_s: float = Field(default=10.0, ge=0.5, le=600)
     """After that a statement counts as lost and its connection is dropped."""
     migration_lock_s: float = Field(default=10.0, gt=0, le=600)

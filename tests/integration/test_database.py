@@ -232,7 +232,7 @@ async def test_a_deadlock_is_run_again_and_both_works_happen(postgresql: Databas
         return work
 
     await asyncio.gather(
-        database.write(crossing(1, 2, "a", "b"), key="0"), database.write(crossing(2, 1, "b", "a"), key="1")
+        database.write(crossing(1, 2, "a", "b"), key="0"), database.write(crossing(2, 1, "b", "a"), key="4")
     )
 
     async def values(tx: Transaction) -> list[int]:
