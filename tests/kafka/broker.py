@@ -4,6 +4,7 @@
 and `start()`, so that a test can pull the plug. It ends with the test run, however that ends.
 """
 
+import fcntl
 import secrets
 import shutil
 import socket
@@ -43,14 +44,19 @@ def kafka_jars() -> Path:
     """Resolve the broker's jars by name, once a machine; skips or fails where Java or Maven is missing."""
     if shutil.which("java") is None:
         missing("Java 17 or later (for Apache Kafka)")
-    if not any(JARS.glob("kafka_*.jar")):
-        if shutil.which("mvn") is None:
-            missing("Maven (resolves Apache Kafka)")
-        command = ["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), COPY]
-        subprocess.run(
-            [*command, "-DincludeScope=runtime", f"-DoutputDirectory={JARS}"], check=True, timeout=300, cwd=HERE
-        )
+    JARS.parent.mkdir(parents=True, exist_ok=True)
+    with (JARS.parent / "lock").open("w") as lock:  # test processes run side by side: the first one resolves
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not any(JARS.glob("kafka_*.jar")):
+            _resolve_jars()
     return JARS
+
+
+def _resolve_jars() -> None:
+    if shutil.which("mvn") is None:
+        missing("Maven (resolves Apache Kafka)")
+    command = ["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), COPY]
+    subprocess.run([*command, "-DincludeScope=runtime", f"-DoutputDirectory={JARS}"], check=True, timeout=300, cwd=HERE)
 
 
 def free_ports(count: int) -> list[int]:
