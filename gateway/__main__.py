@@ -19,6 +19,29 @@ PROBE_S_MAX = 4.0
 SERVED = ("all", "sz", "core", "hk", "insurer", "audit", "witness")
 
 
+ABOUT = """\
+Claims from Shenzhen hospitals to Hong Kong insurers, answers and money back, and a log to verify.
+
+\b
+gateway sandbox init --data DIR      make a trial: keys, trust, registry, profiles, sample bills
+gateway run all --data DIR           serve all six roles on one port
+gateway run sz --data DIR            serve one role
+gateway demo --data DIR              walk one claim through a sandbox, by public HTTP only
+gateway doctor --profile FILE        ask every role what is wrong
+gateway audit verify …               verify the signed log off line (see its --help)
+"""
+
+ABOUT_RUN = """\
+Serve one role, or `all` of them in one process, until SIGTERM.
+
+\b
+gateway run all --data DIR
+gateway run sz --data DIR --port 8102
+gateway run witness --data DIR --instance witness-sz
+gateway run --role-folder /etc/gateway/sz
+"""
+
+
 def main() -> int:
     """Run the command; exit codes: 0 fine, 1 failed, 2 usage, 3 verification failed, 4 inconclusive."""
     if sys.argv[1:2] == ["audit"]:
@@ -34,18 +57,8 @@ def _cli() -> Any:
 
     from gateway.operator_commands import add_operator_commands
 
-    @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-    def gateway() -> None:
-        r"""Claims from Shenzhen hospitals to Hong Kong insurers, answers and money back, and a log to verify.
-
-        \b
-        gateway sandbox init --data DIR      make a trial: keys, trust, registry, profiles, sample bills
-        gateway run all --data DIR           serve all six roles on one port
-        gateway run sz --data DIR            serve one role
-        gateway demo --data DIR              walk one claim through a sandbox, by public HTTP only
-        gateway doctor --profile FILE        ask every role what is wrong
-        gateway audit verify …               verify the signed log off line (see its --help)
-        """
+    @click.group(help=ABOUT, context_settings={"help_option_names": ["-h", "--help"]})
+    def gateway() -> None: ...
 
     _add_run(gateway)
     _add_demo(gateway)
@@ -57,7 +70,7 @@ def _cli() -> Any:
 def _add_run(gateway: "click.Group") -> None:
     import click
 
-    @gateway.command("run")
+    @gateway.command("run", help=ABOUT_RUN)
     @click.argument("role", required=False, type=click.Choice(SERVED))
     @click.option("--data", type=click.Path(path_type=Path), help="Data folder, as `gateway sandbox` makes it.")
     @click.option("--instance", default="", help="Which of several of the role, e.g. witness-sz.")
@@ -67,14 +80,6 @@ def _add_run(gateway: "click.Group") -> None:
     def run(
         role: str | None, data: Path | None, role_folder: Path | None, *, instance: str, host: str, port: int
     ) -> None:
-        r"""Serve one role, or `all` of them in one process, until SIGTERM.
-
-        \b
-        gateway run all --data DIR
-        gateway run sz --data DIR --port 8102
-        gateway run witness --data DIR --instance witness-sz
-        gateway run --role-folder /etc/gateway/sz
-        """
         whole = role in (None, "all") and role_folder is None
         if (data is None) == (role_folder is None):
             raise click.UsageError("give either --data DIR or --role-folder DIR")

@@ -43,6 +43,18 @@ T = TypeVar("T")
 C = TypeVar("C", bound=Callable[..., Any])
 
 
+ABOUT_BUS = """\
+Messages that wait in a role: see them, without content, have them tried again, or drop them.
+
+\b
+gateway bus lag --role core --profile op.json
+gateway bus parked list --role core --profile op.json
+gateway bus parked retry 17 18 --role core --profile op.json
+gateway bus quarantine show 3 --role core --profile op.json
+gateway bus confirm opr_… --role core --profile second-person.json
+"""
+
+
 def add_operator_commands(gateway: click.Group) -> None:
     _add_topics(gateway)
     _add_bus(gateway)
@@ -94,17 +106,8 @@ def _add_topics(gateway: click.Group) -> None:
 
 
 def _add_bus(gateway: click.Group) -> None:
-    @gateway.group("bus")
-    def bus() -> None:
-        r"""Messages that wait in a role: see them, without content, have them tried again, or drop them.
-
-        \b
-        gateway bus lag --role core --profile op.json
-        gateway bus parked list --role core --profile op.json
-        gateway bus parked retry 17 18 --role core --profile op.json
-        gateway bus quarantine show 3 --role core --profile op.json
-        gateway bus confirm opr_… --role core --profile second-person.json
-        """
+    @gateway.group("bus", help=ABOUT_BUS)
+    def bus() -> None: ...
 
     @bus.command("lag")
     @_at_role
