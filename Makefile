@@ -31,7 +31,7 @@ run: $(VENV)/demo.stamp ## serve what the demo left (PORT=8080)
 	@$(BIN)/gateway run all --data build/demo --port $(PORT)
 
 test: $(VENV)/test.stamp ## all tests; what this machine lacks skips aloud
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 rehearsal: $(VENV)/test.stamp ## play compose.yaml without containers, on a real Kafka and PostgreSQL
 	@$(BIN)/python -m pytest tests/acceptance/test_rehearsal.py tests/architecture/test_compose.py
