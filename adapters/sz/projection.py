@@ -12,7 +12,7 @@ from adapters.sz import showing, store
 from adapters.sz.actions import Deps
 from adapters.sz.answers import Opened, TheirAnswer, read_answer, unreadable
 from adapters.sz.pins import check_pinned
-from adapters.sz.store import ClaimRow
+from adapters.sz.store import ClaimRow, Whose
 from gateway.protocol.canonical import compact, read_json_object, sha256_hex
 from gateway.protocol.claims import ClaimState, DisputedManifest, Rejected
 from gateway.protocol.clock import rfc3339
@@ -139,9 +139,8 @@ async def _send_dispute(tx: Transaction, deps: Deps, delivery: Delivery, claim: 
 
 async def follow_state(tx: Transaction, deps: Deps, message: ClaimState) -> None:
     """Take over where core says the claim stands; an older revision of core changes nothing."""
-    claim = await store.load_for_update(tx, message.claim_id)
-    if message.revision >= claim.core_revision:
-        await store.save_state(tx, claim, message)
+    claim = await store.follow(tx, message)
+    if claim is not None:
         await _tell(tx, deps, claim, message.event, showing.state_event(message))
 
 
@@ -175,7 +174,7 @@ def _record(deps: Deps, name: str, claim: ClaimRow, delivery: Delivery, clear: M
     return record(name, at=deps.clock.now(), case_id=claim.case_id, clear=clear, cause=delivery.stamp.eid)
 
 
-async def _tell(tx: Transaction, deps: Deps, claim: ClaimRow, event: str, shown: Mapping[str, Any]) -> None:
+async def _tell(tx: Transaction, deps: Deps, claim: ClaimRow | Whose, event: str, shown: Mapping[str, Any]) -> None:
     """Add to the claim's timeline and to the hospital's feed, which names claims and states and nothing else."""
     at = rfc3339(deps.clock.now())
     await store.add_event(tx, claim.claim_id, event, at, shown)

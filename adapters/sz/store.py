@@ -4,28 +4,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Row, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql
 
 from adapters.sz.tables import claims, events
 from gateway.protocol.canonical import compact, read_json, read_json_object
 from gateway.protocol.claims import ClaimState, Rejected
 from gateway.protocol.errors import NotFoundError
-from gateway.runtime.database import Result, Transaction, one, rows
+from gateway.runtime.database import Transaction, one, rows
 
 _TAKE_NUMBER = postgresql.insert(claims).on_conflict_do_nothing(
     index_elements=["hospital", "claim_token", "claim_version"]
 )
 _ADD_EVENT = insert(events)
 _NAMED = claims.c.claim_id == bindparam("of_claim")
-_FOLLOWED = ("state", "payment_state", "core_revision", "allowed_actions")
-_SAVE_STATE = (
+_FOLLOWED = ("state", "payment_state", "allowed_actions")
+_TOLD = bindparam("new_core_revision", type_=BigInteger)
+_FOLLOW = (
     update(claims)
-    .where(_NAMED, claims.c.revision == bindparam("seen"))
-    .values({name: bindparam(f"new_{name}") for name in _FOLLOWED} | {"revision": claims.c.revision + 1})
+    .where(_NAMED, claims.c.core_revision <= _TOLD)
+    .values({name: bindparam(f"new_{name}") for name in _FOLLOWED} | {"core_revision": _TOLD})
+    .values(revision=claims.c.revision + 1)
+    .returning(claims.c.claim_id, claims.c.case_id, claims.c.hospital)
 )
 _ADDRESSED = select(claims).where(_NAMED)
 _ADDRESSED_LOCKED = _ADDRESSED.with_for_update()
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """A claim as news of it are addressed."""
+
+    claim_id: str
+    case_id: str
+    hospital: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +101,20 @@ async def list_claims(tx: Transaction, hospital: str, after: int, limit: int) ->
     return [_claim(row) for row in found]
 
 
-async def save_state(tx: Transaction, seen: ClaimRow, message: ClaimState) -> None:
+async def follow(tx: Transaction, message: ClaimState) -> Whose | None:
+    """Write where core says a claim stands and return whose it is; None if core has told something newer before."""
     values = {
+        "of_claim": message.claim_id,
         "new_state": message.state,
         "new_payment_state": message.payment_state,
         "new_core_revision": message.revision,
         "new_allowed_actions": _text(message.allowed_actions),
     }
-    here = {"of_claim": seen.claim_id, "seen": seen.revision}
-    _check_saved(await tx.execute(_SAVE_STATE, values | here))
+    found = await one(tx, _FOLLOW, values)
+    if found is None:
+        await load_addressed(tx, message.claim_id)
+        return None
+    return Whose(found.claim_id, found.case_id, found.hospital)
 
 
 async def save_rejection(tx: Transaction, seen: ClaimRow, message: Rejected) -> None:
@@ -112,10 +129,7 @@ async def save_answer(tx: Transaction, seen: ClaimRow, answer: bytes, difference
 
 async def _save(tx: Transaction, seen: ClaimRow, values: Mapping[str, Any]) -> None:
     here = (claims.c.claim_id == seen.claim_id, claims.c.revision == seen.revision)
-    _check_saved(await tx.execute(update(claims).where(*here).values({**values, "revision": seen.revision + 1})))
-
-
-def _check_saved(changed: Result) -> None:
+    changed = await tx.execute(update(claims).where(*here).values({**values, "revision": seen.revision + 1}))
     if changed.rowcount != 1:
         raise RuntimeError("a locked claim has moved")
 
