@@ -80,12 +80,12 @@ class PostgresDatabase:
         return await self._reading(once)
 
     async def _reading(self, query: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        """Read on a pooled connection, once more on a fresh one if it was lost meanwhile."""
+        """Read on a pooled connection, once more on a fresh one if it was lost or outdated meanwhile."""
         for attempt in (1, 2):
             try:
                 async with self._reader() as connection:
                     return await query(connection)
-            except LostError:
+            except (LostError, CrossedError):
                 if attempt == 2 or self._pool is None:
                     raise DatabaseAwayError from None
                 await self._pool.expire_connections()

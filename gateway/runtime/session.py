@@ -28,7 +28,7 @@ class LostError(Exception):
 
 
 class CrossedError(Exception):
-    """Two transactions waited for each other, or one too long: nothing of this one happened."""
+    """Two transactions waited for each other, or one too long, or the schema changed: nothing of this one happened."""
 
 
 @dataclass(slots=True)
@@ -154,7 +154,7 @@ def _understood(connection: asyncpg.Connection, error: Exception) -> Exception:
     state = getattr(error, "sqlstate", None) or ""
     if connection.is_closed() or isinstance(error, _BROKEN) or state in _AWAY or state[:2] == "08":
         return LostError()
-    if state in _CROSSED:
+    if state in _CROSSED or isinstance(error, asyncpg.InvalidCachedStatementError):
         return CrossedError()
     kind = IntegrityError if isinstance(error, asyncpg.IntegrityConstraintViolationError) else DBAPIError
     return kind(None, None, error)

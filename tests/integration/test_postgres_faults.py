@@ -66,10 +66,7 @@ async def _load(database: Database, stop: asyncio.Event) -> tuple[set[int], int]
 
 
 async def _stored(database: Database) -> list[int]:
-    async def query(tx: Transaction) -> list[int]:
-        return [row.number for row in await rows(tx, select(NOTED.c.number))]
-
-    return await database.read(query)
+    return await database.read(_numbers)
 
 
 async def _load_through(database: Database, fault: Callable[[], None]) -> tuple[set[int], int]:
@@ -231,6 +228,20 @@ async def test_a_server_that_stands_still_is_away_not_waited_for(server: Postgre
 
     assert {1, 3} <= set(await _stored(database))
     await database.close()
+
+
+async def test_a_column_that_was_widened_under_a_running_role_is_noticed_by_nobody(database: Database) -> None:
+    await database.write(_note(1))
+    assert await database.write(_numbers) == await database.read(_numbers) == [1]
+
+    database.run_sync(lambda connection: connection.execute(text("ALTER TABLE noted ALTER COLUMN number TYPE bigint")))
+
+    assert await database.write(_numbers) == await database.read(_numbers) == [1]
+    assert [row.number for row in await database.fetch(select(NOTED.c.number))] == [1]
+
+
+async def _numbers(tx: Transaction) -> list[int]:
+    return [row.number for row in await rows(tx, select(NOTED.c.number))]
 
 
 async def _until_written(database: Database, number: int) -> None:
