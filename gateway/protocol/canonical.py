@@ -2,7 +2,7 @@
 
 `read_json` is the one reader of outside JSON. It refuses what lenient readers let pass: duplicate keys, NaN and
 Infinity, invalid UTF-8, nesting over 64, sizes over the caller's limit and, unless asked for decimals, any number
-that is no integer. It raises `MalformedInputError` or `TooLargeError` and nothing else.
+that is no integer. It raises `MalformedInputError` (with line and column) or `TooLargeError` and nothing else.
 """
 
 import base64
@@ -18,9 +18,11 @@ import rfc8785
 from pydantic_core import to_json
 
 from gateway.protocol.errors import MalformedInputError, TooLargeError
+from gateway.protocol.json_position import find_fault, position
 
 BODY_BYTES_MAX = 1 << 20
 DEPTH_MAX = 64
+NUMBER_CHARACTERS_MAX = 20
 
 _HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -28,9 +30,13 @@ _HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 def read_json(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False) -> Any:
     """Read one JSON text. `decimals` reads numbers with a point as `Decimal`, lexically; else they are refused."""
     if len(raw) > bytes_max:
-        raise TooLargeError("json.too-large")
+        raise TooLargeError("json.too-large", facts={"bytes_max": bytes_max})
     try:
         text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8")
+        raise _malformed("json.not-utf8", before, len(before)) from None
+    try:
         value = json.loads(  # noqa: TID251 the guarded reader itself
             text,
             object_pairs_hook=_object_without_twins,
@@ -38,18 +44,27 @@ def read_json(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = F
             parse_float=_read_decimal if decimals else _refuse_float,
             parse_int=_read_int,
         )
-    except MalformedInputError:
-        raise
-    except UnicodeDecodeError:
-        raise MalformedInputError("json.not-utf8") from None
+    except MalformedInputError as error:
+        raise _malformed(error.code, text) from None
     except RecursionError:
-        raise MalformedInputError("json.too-deep") from None
-    except ValueError:
-        raise MalformedInputError("json.malformed") from None
-    _check_depth(value)
+        raise _malformed("json.too-deep", text) from None
+    except json.JSONDecodeError as error:
+        raise _malformed("json.malformed", text, error.pos) from None
+    if _too_deep(value):
+        raise _malformed("json.too-deep", text)
     if "\\u" in text and _HALF_A_CHARACTER.search(text) and not _encodable(value):
-        raise MalformedInputError("json.lone-surrogate")
+        raise _malformed("json.lone-surrogate", text)
     return value
+
+
+def _malformed(code: str, text: str, offset: int | None = None) -> MalformedInputError:
+    """Make the error with line and column; a second reading finds the place where the parser does not tell it."""
+    if offset is None:
+        offset = find_fault(text, code, DEPTH_MAX, NUMBER_CHARACTERS_MAX)
+    if offset is None:
+        return MalformedInputError(code)
+    line, column = position(text, offset)
+    return MalformedInputError(code, facts={"line": line, "column": column})
 
 
 def read_json_object(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False) -> dict[str, Any]:
@@ -82,7 +97,7 @@ def _read_decimal(text: str) -> Decimal:
 
 
 def _read_int(text: str) -> int:
-    if len(text) > 20:
+    if len(text) > NUMBER_CHARACTERS_MAX:
         raise MalformedInputError("json.number-too-long")
     return int(text)
 
@@ -96,7 +111,7 @@ def _encodable(value: Any) -> bool:
     return True
 
 
-def _check_depth(value: Any) -> None:
+def _too_deep(value: Any) -> bool:
     level: list[Any] = [value]
     for _ in range(DEPTH_MAX + 1):
         level = [
@@ -107,8 +122,8 @@ def _check_depth(value: Any) -> None:
             if isinstance(child, (dict, list))
         ]
         if not level:
-            return
-    raise MalformedInputError("json.too-deep")
+            return False
+    return True
 
 
 def canonical(value: Any) -> bytes:

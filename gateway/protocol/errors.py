@@ -5,12 +5,20 @@ stand in an answer, a log line or an audit record. One code, one sentence, one h
 (`hints.py`). HTTP shows an error as RFC 9457 problem+json, FHIR as an OperationOutcome.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from gateway.protocol.facts import tell
 from gateway.protocol.hints import hint_for
+
+Facts = Mapping[str, int | float | str | Sequence[str]]
+"""Numbers and names of ours that make a fault precise: a bound, the media types taken, line and column in a JSON text.
+Never what somebody sent. Names as in `facts.py`."""
+
+ITEMISED = (400, 413, 415, 422)
+"""Statuses whose problem always lists `errors`, also where only one thing is wrong: one form for every reader."""
 
 
 class Disposition(StrEnum):
@@ -25,14 +33,17 @@ class Fault:
 
     code: str
     pointer: str = ""
+    facts: Facts = field(default_factory=dict, compare=False)
 
     @property
     def sentence(self) -> str:
         return hint_for(self.code).sentence
 
-    def as_dict(self, language: str = "en") -> dict[str, str]:
+    def as_dict(self, language: str = "en") -> dict[str, Any]:
+        """Build one item of `errors`: code, pointer, detail, fix, and the facts as members of their own."""
         hint = hint_for(self.code)
-        return {"code": self.code, "pointer": self.pointer, "detail": hint.sentence, "fix": hint.fix(language)}
+        fix = hint.fix(language) + tell(self.facts, language)
+        return {"code": self.code, "pointer": self.pointer, "detail": hint.sentence, "fix": fix, **self.facts}
 
 
 class GatewayError(Exception):
@@ -48,8 +59,10 @@ class GatewayError(Exception):
         faults: Iterable[Fault] = (),
         allowed_actions: Iterable[str] | None = None,
         retry_after_s: int | None = None,
+        facts: Facts | None = None,
     ) -> None:
         self.code = code
+        self.facts = facts or {}
         self.faults = tuple(faults)
         self.allowed_actions = None if allowed_actions is None else tuple(allowed_actions)
         self.retry_after_s = retry_after_s
@@ -66,11 +79,12 @@ class GatewayError(Exception):
             "title": self.sentence,
             "status": self.status,
             "code": self.code,
-            "fix": hint_for(self.code).fix(language),
+            "fix": hint_for(self.code).fix(language) + tell(self.facts, language),
             "request_id": request_id,
         }
-        if self.faults:
-            body["errors"] = [fault.as_dict(language) for fault in self.faults]
+        faults = self.faults or ((Fault(self.code, facts=self.facts),) if self.status in ITEMISED else ())
+        if faults:
+            body["errors"] = [fault.as_dict(language) for fault in faults]
         if self.allowed_actions is not None:
             body["allowed_actions"] = list(self.allowed_actions)
         return body

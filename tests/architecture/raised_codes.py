@@ -33,6 +33,7 @@ REPORTERS = frozenset(("Fault", "fault", "warn", "broke", "also"))
 COMPUTED = frozenset(
     (
         "gateway/client/transport.py",  # reads what a gateway answered
+        "gateway/protocol/canonical.py",  # the codes of JSON, each with its place added
         "gateway/protocol/errors.py",  # an error without faults becomes one
         "gateway/protocol/exchange.py",  # pydantic's types
         "gateway/protocol/fhir/wire.py",  # pydantic's types, by a table of literals

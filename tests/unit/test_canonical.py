@@ -205,3 +205,77 @@ def test_hashes_are_sha_256() -> None:
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
     assert sha256_hex(b"") == sha256(b"").hex() == empty
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line", "column"),
+    [
+        ('{"a": 1,\n "b": 2,\n "c" 3}', "json.malformed", 3, 6),
+        ('{"a": 1,\r\n "b": tru}', "json.malformed", 2, 7),
+        ("", "json.malformed", 1, 1),
+        ("\ufeff{}", "json.malformed", 1, 1),
+        ('{"金额": 1}\n}', "json.malformed", 2, 1),
+        ('{"a": "x\ny"}', "json.malformed", 1, 9),
+        ('{"a": {"b": 1},\n "a": 2}', "json.duplicate-key", 2, 2),
+        ('[{"a": 1},\n{"a": 1, "\\u0061": 2}]', "json.duplicate-key", 2, 10),
+        ('{"a": "NaN",\n "b": NaN}', "json.not-a-number", 2, 7),
+        ('{"a": ["-Infinity", -Infinity]}', "json.not-a-number", 1, 21),
+        ('{"1.5": "1.5",\n "b": 1.5}', "json.float-refused", 2, 7),
+        ('{"a": 123456789012345678901}', "json.number-too-long", 1, 7),
+        ('{"a":\n"\\ud83d\\ude00", "b": "\\ud800"}', "json.lone-surrogate", 2, 22),
+        ("[" * 70 + "]" * 70, "json.too-deep", 1, 66),
+        ("[1,\n" + '{"a":' * 70 + "1" + "}" * 70 + "]", "json.too-deep", 2, 321),
+        ("[" * 200_000, "json.too-deep", 1, 66),
+    ],
+)
+def test_a_fault_of_json_says_in_which_line_and_column_it_stands(text: str, code: str, line: int, column: int) -> None:
+    with pytest.raises(MalformedInputError) as refused:
+        read_json(text.encode())
+
+    assert (refused.value.code, refused.value.facts) == (code, {"line": line, "column": column})
+
+
+def test_bytes_that_are_no_utf8_are_placed_by_the_characters_before_them() -> None:
+    with pytest.raises(MalformedInputError) as refused:
+        read_json('{"a": 1,\n "病历": "'.encode() + b"\xd6\xd0" + b'"}')
+
+    assert (refused.value.code, refused.value.facts) == ("json.not-utf8", {"line": 2, "column": 9})
+
+
+def test_a_number_with_an_exponent_is_placed_where_decimals_are_read() -> None:
+    with pytest.raises(MalformedInputError) as refused:
+        read_json(b'{"a": "1e5",\n "b": [1.5, 1E5]}', decimals=True)
+
+    assert (refused.value.code, refused.value.facts) == ("json.exponent-refused", {"line": 2, "column": 13})
+
+
+@given(st.binary(max_size=200) | NEARLY_JSON.map(str.encode), st.booleans())
+def test_every_fault_of_json_but_its_kind_has_a_place_inside_the_text(raw: bytes, decimals: bool) -> None:
+    try:
+        read_json(raw, decimals=decimals)
+    except MalformedInputError as refused:
+        lines = raw.split(b"\n")
+        line, column = refused.facts["line"], refused.facts["column"]
+        assert isinstance(line, int)
+        assert isinstance(column, int)
+        assert 1 <= line <= len(lines)
+        assert 1 <= column <= len(lines[line - 1]) + 1
+
+
+def test_the_problem_of_a_json_fault_lists_it_with_line_and_column_and_echoes_nothing() -> None:
+    with pytest.raises(MalformedInputError) as refused:
+        read_json(b'{"canary": canary}')
+
+    shown = refused.value.problem("req_1", "zh-Hans")
+    assert shown["errors"] == [
+        {
+            "code": "json.malformed",
+            "pointer": "",
+            "detail": refused.value.sentence,
+            "fix": shown["fix"],
+            "line": 1,
+            "column": 12,
+        }
+    ]
+    assert shown["fix"].endswith("第 1 行。第 12 列。")
+    assert "canary" not in str(shown)
