@@ -17,6 +17,7 @@ from gateway.protocol.errors import NotFoundError
 from gateway.runtime.auth import Caller, require
 from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
+from gateway.runtime.parameters import PathId
 
 Auditor = Annotated[Caller, Depends(require("audit:read"))]
 SUBMISSION_BYTES_MAX = 64 * 1024
@@ -26,7 +27,7 @@ def audit_routes(deps: Deps) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["audit"])
 
     @routes.get("/claims/{cref}")
-    async def get_events(cref: str, _: Auditor) -> Response:
+    async def get_events(cref: PathId, _: Auditor) -> Response:
         """Return every event of a claim (by its case id) in log order, with the index to prove it by."""
 
         async def query(tx: Transaction) -> Response:
@@ -66,20 +67,20 @@ def log_routes(folder: Path, vkeys: dict[str, str]) -> APIRouter:
         return reply(200, {"logs": [{"year": year, "vkey": vkey} for year, vkey in sorted(vkeys.items())]})
 
     @routes.get("/{year}/vkey")
-    async def get_vkey(year: str) -> Response:
+    async def get_vkey(year: PathId) -> Response:
         """Return the log's note verifier key, one line."""
         if year not in vkeys:
             raise NotFoundError("log.unknown")
         return PlainTextResponse(vkeys[year] + "\n", headers=_headers("no-cache"))
 
     @routes.get("/{year}/checkpoint")
-    async def get_checkpoint(year: str) -> Response:
+    async def get_checkpoint(year: PathId) -> Response:
         """Return the newest cosigned checkpoint, a signed note."""
         raw = _read(folder, year, CHECKPOINT, vkeys)
         return PlainTextResponse(raw.decode(), headers=_headers("no-cache"))
 
     @routes.get("/{year}/tile/{path:path}")
-    async def get_tile(year: str, path: str) -> Response:
+    async def get_tile(year: PathId, path: PathId) -> Response:
         """Return a hash tile or an entry bundle; its bytes never change."""
         try:
             tile = parse_path(f"tile/{path}")
@@ -125,7 +126,7 @@ def witness_routes(deps: witness.Deps) -> APIRouter:
         return PlainTextResponse(f"{deps.signer.vkey}\n")
 
     @routes.get("/{origin_sha256}/checkpoint")
-    async def get_cosigned(origin_sha256: str) -> Response:
+    async def get_cosigned(origin_sha256: PathId) -> Response:
         """Return the newest checkpoint cosigned for a log, named by the SHA-256 of its origin."""
         for key in deps.logs:
             if sha256_hex(key.name.encode()) == origin_sha256:

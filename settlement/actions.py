@@ -6,14 +6,14 @@ journal entry.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from gateway.protocol.calendars import Calendar
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import Clock, business_date, parse_rfc3339, rfc3339
 from gateway.protocol.decisions import DecidedManifest
-from gateway.protocol.errors import BadSignatureError, ForbiddenError, InvalidInputError, MalformedInputError
+from gateway.protocol.errors import BadSignatureError, Fault, ForbiddenError, InvalidInputError, MalformedInputError
 from gateway.protocol.jose import Typ, key_id, verify
 from gateway.protocol.money import Money
 from gateway.protocol.outgoing import Incoming, Outgoing
@@ -34,6 +34,9 @@ from settlement.ports import BankProfile
 
 WRITER = "settlement"
 """The key of every work here: timers lock obligations of many cases, handlers those of one."""
+
+CLOCK_SKEW = timedelta(seconds=60)
+"""How far a treasurer's clock may be ahead of ours; the same as for logins."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,10 @@ def _read_approval(deps: Deps, batch: Batch, *, party: str, person: str | None, 
         raise ForbiddenError("approval.not-your-key")
     if said["batch_id"] != batch.batch_id or said["decision"] != "approve" or not isinstance(said["at"], str):
         raise BadSignatureError("approval.other-batch")
-    return Approval(person, holder.party.code, str(said["batch_sha256"]), parse_rfc3339(said["at"]), statement)
+    approved_at = parse_rfc3339(said["at"])
+    if approved_at > now + CLOCK_SKEW:
+        raise InvalidInputError("approval.in-the-future", faults=[Fault("approval.in-the-future", "/approval/at")])
+    return Approval(person, holder.party.code, str(said["batch_sha256"]), approved_at, statement)
 
 
 def payment_record(

@@ -15,6 +15,7 @@ from gateway.runtime.auth import Caller, require
 from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
+from gateway.runtime.parameters import PathId
 from settlement import actions, store
 from settlement.actions import WRITER, Deps
 from settlement.batch import Batch
@@ -36,7 +37,7 @@ def settlement_routes(deps: Deps) -> APIRouter:
         return reply(200, {"batches": [_batch_body(batch) for batch in found]})
 
     @routes.get("/batches/{batch_id}")
-    async def get_batch(caller: Reader, batch_id: str) -> Response:
+    async def get_batch(caller: Reader, batch_id: PathId) -> Response:
         """Return a batch with the body that is approved; its RFC 8785 bytes hash to `batch_sha256`."""
         found = await deps.database.read(partial(store.load_batch, batch_id=batch_id, lock=False))
         if found.payer != caller.party and not _sees_all(deps, caller):
@@ -44,7 +45,7 @@ def settlement_routes(deps: Deps) -> APIRouter:
         return reply(200, _batch_body(found))
 
     @routes.post("/batches/{batch_id}/approvals")
-    async def post_approval(caller: Approver, batch_id: str, request: Request) -> Response:
+    async def post_approval(caller: Approver, batch_id: PathId, request: Request) -> Response:
         """Approve a batch: `{"approval": JWS}`, signed by the caller's own key over the batch hash."""
         scope = Scope(caller.client_id, "money", require_key(request), deps.clock)
         raw = await read_body(request, APPROVAL_BYTES_MAX)
@@ -54,7 +55,7 @@ def settlement_routes(deps: Deps) -> APIRouter:
         return render(stored, deps.keyring)
 
     @routes.get("/obligations/{obligation_id}")
-    async def get_obligation(caller: Reader, obligation_id: str) -> Response:
+    async def get_obligation(caller: Reader, obligation_id: PathId) -> Response:
         """Return what one decision obliged and where it stands."""
         found = await deps.database.read(partial(store.load_obligation, obligation_id=obligation_id, lock=False))
         if found.payer != caller.party and not _sees_all(deps, caller):

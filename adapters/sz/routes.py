@@ -12,6 +12,7 @@ from gateway.runtime.database import Transaction
 from gateway.runtime.http import WAIT_S_MAX, etag, read_body, reply
 from gateway.runtime.idempotency import render, require_key
 from gateway.runtime.paging import Cursors
+from gateway.runtime.parameters import PathId
 
 PAGE_MAX = 200
 
@@ -53,7 +54,7 @@ def hospital_routes(deps: Deps) -> APIRouter:
         return await deps.database.read(query)
 
     @routes.get("/claims/{claim_id}")
-    async def get_claim(caller: Reader, claim_id: str) -> Response:
+    async def get_claim(caller: Reader, claim_id: PathId) -> Response:
         """Return where a claim stands, the insurer's decision with its texts, and what may be done now."""
 
         async def query(tx: Transaction) -> Response:
@@ -63,7 +64,7 @@ def hospital_routes(deps: Deps) -> APIRouter:
         return await deps.database.read(query)
 
     @routes.get("/claims/{claim_id}/timeline")
-    async def get_timeline(caller: Reader, claim_id: str) -> Response:
+    async def get_timeline(caller: Reader, claim_id: PathId) -> Response:
         """Return what happened to a claim, oldest first."""
 
         async def query(tx: Transaction) -> Response:

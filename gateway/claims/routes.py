@@ -11,13 +11,14 @@ from gateway.protocol.money import Money
 from gateway.runtime.auth import Caller, require
 from gateway.runtime.database import Transaction
 from gateway.runtime.http import reply
+from gateway.runtime.parameters import PathId
 
 
 def claims_routes(deps: Deps) -> APIRouter:
     routes = APIRouter(prefix="/v1/claims", tags=["claims"])
 
     @routes.get("/{claim_id}")
-    async def get_claim(claim_id: str, _: Annotated[Caller, Depends(require("claims:observe"))]) -> Response:
+    async def get_claim(claim_id: PathId, _: Annotated[Caller, Depends(require("claims:observe"))]) -> Response:
         """Return where a claim stands, for an operator: states, revision, amounts asked and obligated."""
 
         async def query(tx: Transaction) -> Response:

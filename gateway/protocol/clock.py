@@ -38,7 +38,7 @@ class VirtualClock:
 
 def rfc3339(moment: datetime) -> str:
     """Write `moment` as RFC 3339 in UTC with milliseconds, e.g. `2026-03-02T01:00:00.000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _in_utc(moment).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_rfc3339(text: str) -> datetime:
@@ -49,7 +49,15 @@ def parse_rfc3339(text: str) -> datetime:
         raise MalformedInputError("time.malformed") from None
     if moment.tzinfo is None:
         raise MalformedInputError("time.without-offset")
-    return moment.astimezone(UTC)
+    return _in_utc(moment)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Convert to UTC; a moment of year 1 or 9999 may lie outside the calendar there."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise MalformedInputError("time.malformed") from None
 
 
 def business_date(moment: datetime) -> date:

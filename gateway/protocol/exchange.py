@@ -22,6 +22,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gateway.protocol.canonical import BODY_BYTES_MAX, compact, parse_b64url, read_json_object, sha256_hex
 from gateway.protocol.errors import Fault, InvalidInputError, MalformedInputError, TooLargeError
+from gateway.protocol.facts import bounds_of
 
 EXCHANGE_BYTES_MAX = 256 * 1024
 CONTENT_BYTES_MAX = 8 * 1024 * 1024
@@ -126,7 +127,7 @@ class Posted:
     @classmethod
     def decode(cls, raw: bytes) -> "Posted":
         if len(raw) > EXCHANGE_BYTES_MAX:
-            raise TooLargeError("exchange.too-large")
+            raise TooLargeError("exchange.too-large", facts={"bytes_max": EXCHANGE_BYTES_MAX})
         parts = _strings(read_json_object(raw, bytes_max=EXCHANGE_BYTES_MAX))
         if not {"manifest"} <= set(parts) <= {"manifest", "dossier"}:
             raise MalformedInputError("exchange.malformed")
@@ -149,7 +150,7 @@ def unpack(packed: bytes) -> bytes:
     except zlib.error:
         raise MalformedInputError("dossier.malformed") from None
     if len(content) > CONTENT_BYTES_MAX:
-        raise TooLargeError("claim.too-large")
+        raise TooLargeError("claim.too-large", facts={"bytes_max": CONTENT_BYTES_MAX})
     if not inflate.eof or inflate.unused_data:
         raise MalformedInputError("dossier.malformed")
     return content
@@ -175,10 +176,10 @@ def faults_of(error: ValidationError, prefix: str = "", *, name_unknown: bool = 
     `name_unknown` says that the reader is the one who wrote it (a settings file).
     """
     faults = []
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+    for detail in error.errors(include_url=False, include_input=False):
         place = detail["loc"] if name_unknown or detail["type"] != "extra_forbidden" else detail["loc"][:-1]
         pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
-        faults.append(Fault(f"field.{detail['type'].replace('_', '-')}", prefix + pointer))
+        faults.append(Fault(f"field.{detail['type'].replace('_', '-')}", prefix + pointer, bounds_of(detail)))
     return faults
 
 
@@ -190,15 +191,16 @@ def parse_message(model: type[M], found: Mapping[str, Any]) -> M:
         raise InvalidInputError("message.invalid", faults=faults_of(error)) from None
 
 
-def read_payload(token: str, *, bytes_max: int = BODY_BYTES_MAX) -> dict[str, Any]:
+def read_payload(token: str, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False) -> dict[str, Any]:
     """Read a compact JWS payload WITHOUT verifying it: only for choosing the key that then verifies it."""
     parts = token.split(".")
     if len(parts) != 3:
         raise MalformedInputError("jws.malformed")
-    return read_json_object(parse_b64url(parts[1]), bytes_max=bytes_max)
+    return read_json_object(parse_b64url(parts[1]), bytes_max=bytes_max, decimals=decimals)
 
 
 def check_sizes(exchange_parts: Sequence[str | None]) -> None:
     """Refuse what would not fit on the bus: the parts and 16 KiB for receipt, stamp and names."""
-    if sum(len(part) for part in exchange_parts if part) > EXCHANGE_BYTES_MAX - 16 * 1024:
-        raise InvalidInputError("claim.too-large")
+    parts_bytes_max = EXCHANGE_BYTES_MAX - 16 * 1024
+    if sum(len(part) for part in exchange_parts if part) > parts_bytes_max:
+        raise InvalidInputError("claim.too-large", facts={"bytes_max": parts_bytes_max})

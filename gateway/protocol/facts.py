@@ -4,6 +4,7 @@ Bounds are named as in JSON Schema, since a program may compare them with the pu
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 _PHRASES: Mapping[str, tuple[str, str, str]] = {
     "line": ("Line {}.", "第 {} 行。", "第 {} 行。"),
@@ -37,3 +38,25 @@ def _text(value: float | str | Sequence[str]) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return ", ".join(value)
+
+
+_BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum", "pattern": "pattern"}
+_LENGTHS = {
+    ("string_too_short", "min_length"): "minLength",
+    ("string_too_long", "max_length"): "maxLength",
+    ("too_short", "min_length"): "minItems",
+    ("too_long", "max_length"): "maxItems",
+}
+
+
+def bounds_of(error: Mapping[str, Any]) -> dict[str, int | float | str]:
+    """Take from a pydantic error what our own model demands: a bound, a pattern, the words of a list; nothing sent."""
+    kind, context = str(error["type"]), error.get("ctx", {})
+    facts: dict[str, int | float | str] = {}
+    for name, value in context.items():
+        keyword = _BOUNDS.get(name) or _LENGTHS.get((kind, name))
+        if keyword is not None and isinstance(value, (int, float, str)):
+            facts[keyword] = value
+    if kind in ("literal_error", "enum"):
+        facts["allowed"] = str(context["expected"])
+    return facts

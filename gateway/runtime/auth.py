@@ -25,6 +25,7 @@ from gateway.protocol.canonical import compact, parse_b64url, read_json_object, 
 from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.errors import (
     BadSignatureError,
+    Fault,
     ForbiddenError,
     GatewayError,
     MalformedInputError,
@@ -37,17 +38,16 @@ from gateway.protocol.exchange import read_payload
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import PrivateKey, PublicKey, Typ, sign, verify
 from gateway.protocol.registry import Client, Party, Use
+from gateway.runtime.assertion_claims import SKEW_S, faults_of_claims
 from gateway.runtime.database import Database, Transaction
 from gateway.runtime.http import problem, read_body, reply
 from gateway.runtime.keys import TrustHolder
+from gateway.runtime.parameters import refuse_unknown_query
 from gateway.runtime.tables import token_ids
 
 FORM = "application/x-www-form-urlencoded"
 FORM_BYTES_MAX = 16 * 1024
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ASSERTION_LIFE_S_MAX = 300
-JTI_CHARACTERS_MAX = 200
-SKEW_S = 60
 TOKEN_LIFE = timedelta(minutes=5)
 CACHE_MAX = 10_000
 
@@ -81,7 +81,7 @@ class Issuer:
         """Answer a token request (RFC 6749 section 4.4, RFC 7523 section 2.2)."""
         if form.get("grant_type") != "client_credentials" or form.get("client_assertion_type") != ASSERTION_TYPE:
             raise MalformedInputError("auth.grant")
-        assertion = self._verify_assertion(form.get("client_assertion", ""))
+        assertion = self._verify_assertion(form)
         party, client = assertion.party, assertion.client
         wanted = form["scope"].split() if form.get("scope") else list(client.scopes)
         if self.role not in client.roles or not set(wanted) <= set(client.scopes):
@@ -139,32 +139,32 @@ class Issuer:
         except NotFoundError:
             raise UnauthenticatedError("auth.client-unknown") from None
 
-    def _verify_assertion(self, token: str) -> "_Assertion":
-        """Verify an assertion with the key of the client it names; every failure is the same 401."""
+    def _verify_assertion(self, form: Mapping[str, str]) -> "_Assertion":
+        """Verify an assertion with the key of the client it names.
+
+        Until the signature verifies every failure is the same 401; then the client is told every claim that is wrong.
+        """
         now = self.clock.now()
+        token = form.get("client_assertion", "")
         try:
-            claims = read_payload(token)
+            claims = read_payload(token, decimals=True)
             party, client = self._client(str(claims.get("sub")))
             holder = self.trust.directory.signer(client.kid, Use.TOKEN, now)
             _verify_signature(token, holder.public)
         except (RefuseError, UnknownKeyError):
             raise UnauthenticatedError("auth.assertion") from None
-        audience = claims.get("aud")
-        audiences = audience if isinstance(audience, list) else [audience]
-        expires, jti = claims.get("exp"), claims.get("jti")
-        if not isinstance(expires, int) or not isinstance(jti, str) or not 1 <= len(jti) <= JTI_CHARACTERS_MAX:
+        if holder.party.code != party.code:
             raise UnauthenticatedError("auth.assertion")
-        fits = (
-            holder.party.code == party.code
-            and claims.get("iss") == client.client_id
-            and any(url in audiences or f"{url}/oauth/token" in audiences for url in self._urls())
-        )
-        if not fits or not -SKEW_S < expires - now.timestamp() <= ASSERTION_LIFE_S_MAX + SKEW_S:
-            raise UnauthenticatedError("auth.assertion")
-        return _Assertion(party, client, jti, datetime.fromtimestamp(expires + SKEW_S, UTC))
+        faults = faults_of_claims(claims, client.client_id, self._audiences(), now)
+        if form.get("client_id", client.client_id) != client.client_id:
+            faults.append(Fault("assertion.other-client", "/client_id"))
+        if faults:
+            raise UnauthenticatedError("auth.assertion", faults=faults)
+        return _Assertion(party, client, claims["jti"], datetime.fromtimestamp(float(claims["exp"]) + SKEW_S, UTC))
 
-    def _urls(self) -> tuple[str, ...]:
-        return (self.url, self.inner_url) if self.inner_url else (self.url,)
+    def _audiences(self) -> frozenset[str]:
+        urls = (self.url, self.inner_url) if self.inner_url else (self.url,)
+        return frozenset(name for url in urls for name in (url, f"{url}/oauth/token"))
 
     async def _use_once(self, assertion: "_Assertion") -> None:
         now = rfc3339(self.clock.now())
@@ -225,6 +225,7 @@ def require(scope: str) -> Callable[..., Awaitable[Caller]]:
         found = issuer.check(token.strip())
         if scope not in found.scopes:
             raise ForbiddenError("auth.scope")
+        refuse_unknown_query(request)
         return found
 
     return caller

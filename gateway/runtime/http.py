@@ -13,12 +13,13 @@ from traceback import walk_tb
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.protocol.canonical import compact
@@ -34,9 +35,11 @@ from gateway.protocol.errors import (
     TooLargeError,
     UnsupportedMediaError,
 )
+from gateway.protocol.facts import bounds_of
 from gateway.protocol.identifiers import mint
 from gateway.runtime import tracing
 from gateway.runtime.observability import HTTP_REQUESTS, HTTP_SECONDS
+from gateway.runtime.parameters import refuse_unknown_query_when_open
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -59,6 +62,12 @@ _TELEMETRY_OFF: Any = {
 }
 
 
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,255})(?::[0-9]{0,5})?")
+"""RFC 9110 section 7.2: uri-host and port, within a length."""
+
+_PATH = re.compile(r"[!-~]*")
+
+
 class MethodNotAllowedError(RefuseError):
     status = 405
 
@@ -72,6 +81,7 @@ def create_app(title: str, *, clock: Clock) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(refuse_unknown_query_when_open)],
         exception_handlers={
             GatewayError: _on_gateway_error,
             RequestValidationError: _on_validation_error,
@@ -127,22 +137,27 @@ def _quality(parameters: str) -> float:
     return float(match[1]) if match else (0.0 if parameters.strip() else 1.0)
 
 
-async def read_body(request: Request, bytes_max: int, *, media_type: str = JSON) -> bytes:
-    """Read the raw body, counted while it comes; another media type or a Content-Encoding is refused with 415."""
+async def read_body(request: Request, bytes_max: int, *, media_type: str | None = JSON) -> bytes:
+    """Read the raw body, counted while it comes; None takes any media type.
+
+    Another media type or a Content-Encoding is refused with 415, which names what is taken; more than `bytes_max` with
+    413, which names that.
+    """
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given != media_type:
-        raise UnsupportedMediaError("http.content-type")
+    if media_type is not None and given != media_type:
+        raise UnsupportedMediaError("http.content-type", facts={"accepted": [media_type]})
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaError("http.content-encoding")
+        raise UnsupportedMediaError("http.content-encoding", facts={"accepted": ["identity"]})
+    too_large = TooLargeError("http.body-too-large", facts={"bytes_max": bytes_max})
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > bytes_max:
-        raise TooLargeError("http.body-too-large")
+        raise too_large
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
         if size > bytes_max:
-            raise TooLargeError("http.body-too-large")
+            raise too_large
         parts.append(part)
     return b"".join(parts)
 
@@ -197,7 +212,13 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    faults = [Fault(f"field.{found['type'].replace('_', '-')}", _pointer(found["loc"])) for found in error.errors()]
+    details = error.errors()
+    if any(detail["loc"][:1] == ("path",) for detail in details):
+        return problem(request, NotFoundError("http.not-found"))
+    faults = [
+        Fault(f"field.{detail['type'].replace('_', '-')}", _pointer(detail["loc"]), bounds_of(detail))
+        for detail in details
+    ]
     return problem(request, InvalidInputError("request.invalid", faults=faults))
 
 
@@ -213,7 +234,19 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     known = _ROUTER_ERRORS.get(error.status_code)
     if known is None:
         known = GatewayError("internal") if error.status_code >= 500 else MalformedInputError("http.refused")
-    return problem(request, known, error.headers)
+    headers = {"allow": ", ".join(_methods_of(request))} if error.status_code == 405 else error.headers
+    return problem(request, known, headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """List every method of the path (RFC 9110 section 10.2.1); HEAD goes wherever GET does."""
+    routes = request.scope["app"].router.routes
+    offered = [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return sorted({*offered, "HEAD"} if "GET" in offered else offered)
 
 
 _ROUTER_ERRORS: Mapping[int, GatewayError] = {
@@ -270,6 +303,10 @@ class _Edge:
                 headers["x-content-type-options"] = "nosniff"
             await send(message)
 
+        state.setdefault("method", scope["method"])
+        if scope["method"] == "HEAD":
+            # HEAD is GET without the body (RFC 9110 section 9.3.2); routes need not know of it
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         began = time.perf_counter()
         trace = tracing.current() or Headers(scope=scope).get(tracing.TRACEPARENT)
         with structlog.contextvars.bound_contextvars(request_id=state["request_id"]), tracing.following(trace):
@@ -279,8 +316,12 @@ class _Edge:
             _count(scope, statuses[0] if statuses else 0, time.perf_counter() - began)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send, statuses: list[int]) -> None:
+        refusal = _refusal_of(scope)
         try:
-            await self.app(scope, receive, send)
+            if refusal is None:
+                await self.app(scope, receive, send)
+            else:
+                await problem(Request(scope), refusal)(scope, receive, send)
         except ClientDisconnect:
             log.info("http.client-left", route=_route(scope))
         except Exception as error:  # noqa: BLE001 the last resort; its text may carry values
@@ -291,7 +332,27 @@ class _Edge:
             await problem(Request(scope), GatewayError("internal"))(scope, receive, send)
 
 
+def _refusal_of(scope: Scope) -> GatewayError | None:
+    """Refuse what no application should see: a request for no host or for two, a path that holds what no id can."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) > 1 or (not hosts and scope["http_version"] not in ("1.0", "0.9")):
+        return MalformedInputError("http.host")
+    if hosts and _HOST.fullmatch(hosts[0]) is None:
+        return MalformedInputError("http.host")
+    if _PATH.fullmatch(scope["path"]) is None:
+        return NotFoundError("http.not-found")
+    return None
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return send_head
+
+
 def _count(scope: Scope, status: int, seconds: float) -> None:
-    method = scope["method"] if scope["method"] in _METHODS else "other"
+    sent = scope["state"]["method"]
+    method = sent if sent in _METHODS else "other"
     HTTP_REQUESTS.labels(_route(scope), method, str(status)).inc()
     HTTP_SECONDS.labels(_route(scope)).observe(seconds)

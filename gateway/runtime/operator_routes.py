@@ -19,6 +19,7 @@ from gateway.runtime.keys import Keyring
 from gateway.runtime.operations import Confirm, Discard, Drop, Operations, Republish, Retry, VerifyAgain
 from gateway.runtime.operator_lists import Page
 from gateway.runtime.paging import Cursors
+from gateway.runtime.parameters import PathId
 from gateway.runtime.waiting import Gauges, read_lag, read_waiting
 
 Operator = Annotated[Caller, Depends(require("operate"))]
@@ -123,7 +124,7 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
         return await _change(request, caller, Republish, operations.act)
 
     @routes.post("/requests/{request_id}/confirm")
-    async def post_confirm(caller: Operator, request: Request, request_id: str) -> Response:
+    async def post_confirm(caller: Operator, request: Request, request_id: PathId) -> Response:
         """Confirm as the second person what another asked for about money: `{}`; then it happens."""
 
         async def act(tx: Transaction, _: Confirm, caller: Caller) -> Answer:

@@ -89,18 +89,126 @@ def problem(answer: httpx2.Response) -> dict[str, Any]:
     return found
 
 
-async def test_a_parameter_that_does_not_fit_is_named_and_never_echoed(http: httpx2.AsyncClient) -> None:
-    answer = await http.get(f"/hk/v1/claims/{CANARY}?limit=77")
+async def test_a_parameter_that_does_not_fit_is_named_with_its_bound_and_never_echoed(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/hk/v1/claims/3?limit=77")
 
     found = problem(answer)
     assert answer.status_code == 422
     assert found["code"] == "request.invalid"
+    [fault] = found["errors"]
+    assert (fault["code"], fault["pointer"], fault["maximum"]) == ("field.less-than-equal", "/query/limit", 9)
+    assert fault["fix"].endswith("At most 9.")
+    assert "77" not in answer.text.replace(found["request_id"], "")
+
+
+async def test_unknown_and_repeated_query_parameters_are_all_named_at_once(http: httpx2.AsyncClient) -> None:
+    answer = await http.get(f"/hk/v1/claims/3?limt=4&limit=12&limit=7&{CANARY}={CANARY}&%00=1")
+
+    found = problem(answer)
+    assert answer.status_code == 422
     assert [(fault["code"], fault["pointer"]) for fault in found["errors"]] == [
-        ("field.int-parsing", "/path/number"),
+        ("query.unknown", "/query/limt"),
+        ("query.unknown", "/query"),
+        ("query.unknown", "/query"),
+        ("query.repeated", "/query/limit"),
+    ]
+    assert found["errors"][0]["allowed"] == ["limit"]
+    assert CANARY not in answer.text
+
+
+async def test_an_unknown_query_parameter_hides_no_other_fault_of_the_query(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/hk/v1/claims/3?limt=4&limit=12")
+
+    assert [(fault["code"], fault["pointer"]) for fault in problem(answer)["errors"]] == [
+        ("query.unknown", "/query/limt"),
         ("field.less-than-equal", "/query/limit"),
     ]
-    assert CANARY not in answer.text
-    assert "77" not in answer.text.replace(found["request_id"], "")
+
+
+@pytest.mark.parametrize("sent", ["seven", "%00", "a%20b", "%E7%97%85", "%FF", "x" * 10_000])
+async def test_a_path_that_could_name_nothing_is_unknown(http: httpx2.AsyncClient, sent: str) -> None:
+    answer = await http.get(f"/hk/v1/claims/{sent}")
+
+    assert answer.status_code == 404
+    assert problem(answer)["code"] == "http.not-found"
+
+
+@pytest.mark.parametrize("path", ["/hk/v1/claims/3", "/hk/v1/wait", "/hk/v1/decide", "/nowhere"])
+async def test_head_answers_as_get_does_without_the_body(http: httpx2.AsyncClient, path: str) -> None:
+    headers = {"X-Request-Id": "trace-0123456789"}
+
+    got, head = await http.get(path, headers=headers), await http.head(path, headers=headers)
+
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers == got.headers
+    assert int(head.headers["content-length"]) == len(got.content) > 0
+
+
+async def test_head_where_there_is_no_get_is_not_offered(http: httpx2.AsyncClient) -> None:
+    answer = await http.head("/hk/v1/claims")
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "PATCH, POST")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "version"),
+    [
+        ([], "1.1"),
+        (["gateway", "gateway"], "1.1"),
+        (["gateway", "elsewhere"], "1.0"),
+        ([""], "1.1"),
+        (["gate way"], "1.1"),
+        (["gateway/x"], "1.1"),
+        (["user@gateway"], "1.1"),
+        (["gateway:80:80"], "1.1"),
+        (["gateway:port"], "1.1"),
+        (["g\x00"], "1.1"),
+        (["病历.example"], "1.1"),
+        (["[::1"], "1.1"),
+        (["x" * 300], "1.1"),
+    ],
+)
+async def test_a_request_names_exactly_one_host(hosts: list[str], version: str) -> None:
+    assert await status_for_hosts(hosts, version) == 400
+
+
+@pytest.mark.parametrize(
+    ("hosts", "version"),
+    [
+        (["gateway"], "1.1"),
+        (["127.0.0.1:8080"], "1.1"),
+        (["[::1]:8080"], "1.1"),
+        (["gateway.example:"], "1.0"),
+        ([], "1.0"),
+    ],
+)
+async def test_a_host_of_every_form_is_taken(hosts: list[str], version: str) -> None:
+    assert await status_for_hosts(hosts, version) == 200
+
+
+async def status_for_hosts(hosts: list[str], version: str) -> int:
+    """Ask an application as a server would that passes every Host header on."""
+    app = create_app("hk", clock=VirtualClock())
+    app.include_router(routes())
+    scope = {
+        "type": "http",
+        "http_version": version,
+        "method": "GET",
+        "path": "/v1/wait",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", host.encode()) for host in hosts],
+    }
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return int(sent[0]["status"])
 
 
 async def test_a_bug_is_a_500_without_a_word_of_it_in_answer_or_log(
@@ -148,7 +256,9 @@ async def test_a_method_that_is_not_offered_is_a_problem_that_names_the_others(h
     answer = await http.delete("/hk/v1/decide")
 
     assert problem(answer)["code"] == "http.method-not-allowed"
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
+
+    assert (await http.get("/hk/v1/claims")).headers["allow"] == "PATCH, POST"
 
 
 async def test_a_callers_request_id_is_kept_and_an_unfit_one_replaced(http: httpx2.AsyncClient) -> None:
@@ -189,7 +299,8 @@ async def test_a_body_is_read_up_to_its_limit(http: httpx2.AsyncClient) -> None:
 
     answer = await post(http, b"x" * 1001)
     assert answer.status_code == 413
-    assert problem(answer)["code"] == "http.body-too-large"
+    [fault] = problem(answer)["errors"]
+    assert (fault["code"], fault["bytes_max"]) == ("http.body-too-large", 1000)
 
 
 async def test_a_body_that_hides_its_length_is_counted_while_it_comes(http: httpx2.AsyncClient) -> None:
@@ -208,19 +319,21 @@ async def test_a_body_that_hides_its_length_is_counted_while_it_comes(http: http
 
 
 @pytest.mark.parametrize(
-    ("headers", "code"),
+    ("headers", "code", "accepted"),
     [
-        ({"content-type": "text/plain"}, "http.content-type"),
-        ({"content-type": ""}, "http.content-type"),
-        ({"content-encoding": "gzip"}, "http.content-encoding"),
+        ({"content-type": "text/plain"}, "http.content-type", "application/json"),
+        ({"content-type": ""}, "http.content-type", "application/json"),
+        ({"content-encoding": "gzip"}, "http.content-encoding", "identity"),
     ],
 )
-async def test_another_media_type_or_coding_is_refused(
-    http: httpx2.AsyncClient, headers: dict[str, str], code: str
+async def test_another_media_type_or_coding_is_refused_and_what_is_taken_is_named(
+    http: httpx2.AsyncClient, headers: dict[str, str], code: str, accepted: str
 ) -> None:
     answer = await post(http, b"{}", **headers)
 
-    assert (answer.status_code, problem(answer)["code"]) == (415, code)
+    [fault] = problem(answer)["errors"]
+    assert (answer.status_code, fault["code"], fault["accepted"]) == (415, code, [accepted])
+    assert fault["fix"].endswith(f"Accepted: {accepted}.")
 
 
 async def test_a_media_type_may_carry_a_charset(http: httpx2.AsyncClient) -> None:

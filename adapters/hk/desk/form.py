@@ -124,7 +124,7 @@ def _parse(model: type[M], found: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(found)
     except ValidationError as error:
-        faults = [Fault(fault.code, _known_place(fault.pointer)) for fault in faults_of(error)]
+        faults = [Fault(fault.code, _known_place(fault.pointer), fault.facts) for fault in faults_of(error)]
     raise InvalidInputError("request.invalid", faults=faults)
 
 

@@ -15,6 +15,7 @@ from gateway.runtime.auth import Caller, require
 from gateway.runtime.http import etag, read_body, reply, required_if_match
 from gateway.runtime.idempotency import render, require_key
 from gateway.runtime.paging import Cursors
+from gateway.runtime.parameters import PathId
 
 PAGE_MAX = 200
 BODY_BYTES_MAX = 1 << 20
@@ -47,33 +48,33 @@ def desk_routes(deps: Deps) -> APIRouter:
         return reply(200, body | {"next": following}, {"Link": link})
 
     @routes.get("/claims/{claim_id}")
-    async def get_claim(caller: Reader, claim_id: str) -> Response:
+    async def get_claim(caller: Reader, claim_id: PathId) -> Response:
         """Return a claim as opened: lines, differences, state, what may be done next. ETag is core's revision."""
         _ours(deps, caller)
         shown = await actions.show(deps, claim_id)
         return reply(200, _shown_body(shown), {"ETag": etag(shown.claim.revision)})
 
     @routes.get("/claims/{claim_id}/content")
-    async def get_content(caller: Reader, claim_id: str) -> Response:
+    async def get_content(caller: Reader, claim_id: PathId) -> Response:
         """Return the claim's FHIR R4 collection Bundle, as the hospital sealed it."""
         _ours(deps, caller)
         raw = await actions.show_content(deps, claim_id)
         return Response(raw, media_type="application/fhir+json", headers={"Cache-Control": "no-store"})
 
     @routes.post("/claims/{claim_id}/decision")
-    async def post_decision(caller: Decider, claim_id: str, request: Request) -> Response:
+    async def post_decision(caller: Decider, claim_id: PathId, request: Request) -> Response:
         """Decide by entries that explain the bill; needs Idempotency-Key and If-Match. 202, core's word at Location."""
         asked = _asked(deps, caller, claim_id, request)
         return render(await actions.decide(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
 
     @routes.post("/claims/{claim_id}/return")
-    async def post_return(caller: Decider, claim_id: str, request: Request) -> Response:
+    async def post_return(caller: Decider, claim_id: PathId, request: Request) -> Response:
         """Return a claim that cannot be processed: `{class_code, text}`; needs Idempotency-Key and If-Match."""
         asked = _asked(deps, caller, claim_id, request)
         return render(await actions.return_claim(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
 
     @routes.get("/requests/{request_id}")
-    async def get_request(caller: Reader, request_id: str) -> Response:
+    async def get_request(caller: Reader, request_id: PathId) -> Response:
         """Return what became of an answer: pending, accepted, or rejected with code and allowed actions."""
         _ours(deps, caller)
         return reply(200, answer_body(await deps.database.read(partial(store.load_answer, request_id=request_id))))

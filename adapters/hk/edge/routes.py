@@ -14,6 +14,7 @@ from gateway.runtime.auth import Caller, require
 from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.idempotency import render, require_key
+from gateway.runtime.parameters import PathId
 
 PAGE_MAX = 200
 WAIT_S_MAX = 30
@@ -47,7 +48,7 @@ def inbox_routes(deps: Deps) -> APIRouter:
         return Response(status_code=204)
 
     @routes.get("/messages/{msg_id}")
-    async def get_message(caller: Reader, msg_id: str) -> Response:
+    async def get_message(caller: Reader, msg_id: PathId) -> Response:
         """Return an exchange object as delivered: `{manifest?, dossier?, receipt?, stamp}`, sealed to the caller."""
 
         async def query(tx: Transaction) -> bytes:
@@ -63,7 +64,7 @@ def inbox_routes(deps: Deps) -> APIRouter:
         return render(await actions.accept(deps, caller.party, key, raw), deps.keyring)
 
     @routes.get("/requests/{msg_id}")
-    async def get_request(caller: Reader, msg_id: str) -> Response:
+    async def get_request(caller: Reader, msg_id: PathId) -> Response:
         """Return what core said of a posted message: pending, accepted, or rejected with code and allowed actions."""
 
         async def query(tx: Transaction) -> Response:
@@ -72,7 +73,7 @@ def inbox_routes(deps: Deps) -> APIRouter:
         return await deps.database.read(query)
 
     @routes.get("/claims/{claim_id}")
-    async def get_claim(caller: Reader, claim_id: str) -> Response:
+    async def get_claim(caller: Reader, claim_id: PathId) -> Response:
         """Return where a claim of the caller's stands, in clear: state, revision, allowed actions."""
 
         async def query(tx: Transaction) -> Response:
