@@ -1,5 +1,6 @@
 """Use cases of the audit component: take entries, follow a claim, run the rules."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -55,15 +56,15 @@ async def run_rules(deps: Deps) -> None:
         return
 
     async def work(tx: Transaction) -> None:
-        for cref in claims:
-            await _judge(tx, deps, cref)
+        for cref, claim_entries in (await store.list_of_claims(tx, claims)).items():
+            await _judge(tx, deps, cref, claim_entries)
         await store.save_rule_progress(tx, log, last)
 
     await deps.database.write(work, key=log)
 
 
-async def _judge(tx: Transaction, deps: Deps, cref: str) -> None:
-    events = [parse_leaf(split_entry(bytes(row.entry))[0]) for row in await store.list_of_claim(tx, cref)]
+async def _judge(tx: Transaction, deps: Deps, cref: str, claim_entries: Sequence[bytes]) -> None:
+    events = [parse_leaf(split_entry(raw)[0]) for raw in claim_entries]
     now = deps.clock.now()
     for rule in RULES.values():
         for finding in rule.findings(events):
