@@ -5,6 +5,8 @@ from typing import Any
 from gateway.protocol.canonical import compact
 
 LINES = 30
+SERVICE_CODE = "002101020150000-210102015"
+"""A national item code on every line, as a hospital's mapping gives it: without one each line would be a warning."""
 CATEGORIES = ("02", "03", "04", "05", "08", "09")
 INSURER = "ins-lantau"
 
@@ -75,6 +77,7 @@ def _line(line: int, amount_minor: int) -> dict[str, str]:
     return {
         "feedetl_sn": f"L{line + 1}",
         "fee_ocur_time": "2026-03-02 09:30:00",
+        "med_list_codg": SERVICE_CODE,
         "medins_list_codg": f"T{line + 1:04d}",
         "medins_list_name": f"测试项目 {line + 1}",
         "med_chrgitm_type": CATEGORIES[line % len(CATEGORIES)],

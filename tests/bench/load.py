@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+BEYOND_MIN = 4
+"""A percentile with fewer samples beyond it is decided by single ones: p99 needs 400 samples."""
+
 
 @dataclass
 class Measured:
@@ -20,8 +23,24 @@ class Measured:
         return len(self.seconds) / self.elapsed_s
 
     def percentile_ms(self, share: float) -> float:
+        """Return the latency that `share` of the samples stay below; `ValueError` where too few lie beyond it."""
         ordered = sorted(self.seconds)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
+        if len(ordered) * min(share, 1 - share) < BEYOND_MIN:
+            raise ValueError(f"{len(ordered)} samples do not show this percentile")
+        return ordered[int(len(ordered) * share)] * 1000
+
+    def latencies(self) -> str:
+        """Write the median and the highest of p99, p95, p90 that so many samples show, else the maximum."""
+        if not self.seconds:
+            return "no samples"
+        ordered = sorted(self.seconds)
+        shown = [share for share in (0.99, 0.95, 0.9) if len(ordered) * (1 - share) >= BEYOND_MIN]
+        highest = (
+            f"p{shown[0] * 100:.0f} {self.percentile_ms(shown[0]):.1f}"
+            if shown
+            else f"maximum {ordered[-1] * 1000:.1f}"
+        )
+        return f"p50 {ordered[len(ordered) // 2] * 1000:.1f} ms, {highest} ms of {len(ordered)} samples"
 
 
 class Connection:

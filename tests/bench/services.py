@@ -179,7 +179,7 @@ def _by_role(spent: dict[str, float], claims: int) -> str:
 
 def _shares(measured: Measured) -> str:
     failures = f", failures {measured.failures}" if measured.failures else ""
-    return f"p50 {measured.percentile_ms(0.5):.0f} ms, p99 {measured.percentile_ms(0.99):.0f} ms{failures}"
+    return f"{measured.latencies()}{failures}"
 
 
 def _row(name: str, value: float, unit: str, note: str) -> Row:

@@ -25,6 +25,7 @@ from tests.postgres import PostgresServer, binaries
 CLIENTS = 8
 ROLES = ("sz", "core", "hk", "insurer", "audit")
 PATIENCE_S = 60.0
+LONE_CLAIMS = 40
 
 
 def free_port() -> int:
@@ -90,8 +91,7 @@ async def _measure(
 
 def _latency(measured: Measured) -> str:
     failures = f", failures {measured.failures}" if measured.failures else ""
-    shares = f"p50 {measured.percentile_ms(0.5):.1f} ms, p99 {measured.percentile_ms(0.99):.1f} ms"
-    return f"{CLIENTS} clients, 30 lines, {shares}{failures}"
+    return f"{CLIENTS} clients, 30 lines, {measured.latencies()}{failures}"
 
 
 async def _measure_bare(folder: Path, postgres: PostgresServer | None, seconds: float) -> Measured:
@@ -192,14 +192,13 @@ async def _measure_lone(data: Path, url: str, token: dict[str, str], database: s
     """Time one claim at a time on an idle house: from the hospital's POST to its line in the inbox."""
     del data
     connection = Connection(url)
-    seconds = []
-    for number in range(40):
+    lone = Measured()
+    for number in range(LONE_CLAIMS):
         before, seen = time.perf_counter(), len(ARRIVED)
         headers, body = posts(token, 2_000_000)(number)
         await connection.request("POST", "/sz/v1/claims", headers, body)
         while len(ARRIVED) <= seen:
             await asyncio.sleep(0.001)
-        seconds.append(ARRIVED[-1] - before)
-    ordered = sorted(seconds)
-    note = f"p99 {ordered[-1] * 1000:.1f} ms, idle house, one at a time"
-    return Row("POST to visible in the inbox, p50", ordered[len(ordered) // 2] * 1000, "ms", database, "embedded", note)
+        lone.seconds.append(ARRIVED[-1] - before)
+    note = f"{lone.latencies()}, idle house, one at a time"
+    return Row("POST to visible in the inbox, p50", lone.percentile_ms(0.5), "ms", database, "embedded", note)
