@@ -311,6 +311,11 @@ class Gateway:
         for process in self.processes:
             process.start()
 
+    def answer_waiting(self) -> None:
+        """Have every long poll answer with what it has."""
+        for process in self.processes:
+            process.feed.answer_waiting()
+
     async def close(self) -> None:
         """End all roles at once, then the bus; takes as long as its limits at most, whatever does not answer."""
         await asyncio.gather(*(process.close() for process in self.processes))

@@ -52,6 +52,13 @@ class FeedSequencer:
     """The role's storage key, from which the cursors' key is derived."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _arrived: dict[str, asyncio.Event] = field(default_factory=dict)
+    _answer_at_once: bool = False
+
+    def answer_waiting(self) -> None:
+        """Have readers that wait answer with what they have, and later ones not wait: the server is about to stop."""
+        self._answer_at_once = True
+        for event in self._arrived.values():
+            event.set()
 
     async def append(self, tx: Transaction, tenant: str, item: Mapping[str, Any]) -> None:
         """Add an item in the caller's work; it gets its position after the commit."""
@@ -94,7 +101,7 @@ class FeedSequencer:
             arrived = self._arrived.setdefault(tenant, asyncio.Event())
             found = await self._read(tenant, position, limit)
             left_s = deadline - asyncio.get_running_loop().time()
-            if found or left_s <= 0:
+            if found or left_s <= 0 or self._answer_at_once:
                 break
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left_s, LOOK_S)):

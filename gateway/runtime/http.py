@@ -38,6 +38,7 @@ from gateway.protocol.errors import (
 from gateway.protocol.facts import bounds_of
 from gateway.protocol.identifiers import mint
 from gateway.runtime import tracing
+from gateway.runtime.keys import NO_RELEASE_YET
 from gateway.runtime.observability import HTTP_REQUESTS, HTTP_SECONDS
 from gateway.runtime.parameters import refuse_unknown_query_when_open
 
@@ -204,7 +205,7 @@ def prefer_wait(request: Request) -> int:
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, GatewayError):
         raise error
-    if error.status >= 500:
+    if error.status >= 500 and error.code != NO_RELEASE_YET:
         log.warning("http.failed", code=error.code, status=error.status, route=_route(request.scope))
     return problem(request, error)
 

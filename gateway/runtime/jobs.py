@@ -19,6 +19,7 @@ from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.identifiers import mint
 from gateway.runtime.component import Job
 from gateway.runtime.database import Database, SqliteDatabase, Transaction
+from gateway.runtime.keys import NO_RELEASE_YET
 from gateway.runtime.observability import JOBS
 from gateway.runtime.pace import Stopping
 from gateway.runtime.tables import leases
@@ -58,8 +59,10 @@ class JobRunner:
                         held_until = await self._run_held(job, deps, held_until)
                         JOBS.labels(job.name, "done").inc()
                 except Exception as error:  # noqa: BLE001 what a job needs is away: the next round tries again
-                    JOBS.labels(job.name, "failed").inc()
-                    log.warning("job.failed", job=job.name, error=type(error).__name__, code=getattr(error, "code", ""))
+                    code = getattr(error, "code", "")
+                    JOBS.labels(job.name, "waited" if code == NO_RELEASE_YET else "failed").inc()
+                    if code != NO_RELEASE_YET:
+                        log.warning("job.failed", job=job.name, error=type(error).__name__, code=code)
                 await self.stopping.rest(job.every_s)
         finally:
             with contextlib.suppress(Exception):

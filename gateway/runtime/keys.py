@@ -10,6 +10,9 @@ from gateway.protocol.jose import PrivateKey
 from gateway.protocol.registry import Directory, SignedRelease, Trust, open_release
 
 STORAGE_KEY_BYTES = 32
+NO_RELEASE_YET = "registry.none-yet"
+"""The code of what cannot be done before the first release: part of every start, so nobody logs it as a failure.
+That it lasts is for readiness to say."""
 
 
 class KeyFileError(Exception):

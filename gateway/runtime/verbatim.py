@@ -10,6 +10,7 @@ import structlog
 
 from gateway.runtime.bus import Bus, Consumer, Fetched
 from gateway.runtime.component import Component
+from gateway.runtime.keys import NO_RELEASE_YET
 from gateway.runtime.pace import BackOff, Stopping
 from gateway.runtime.progress import Progress
 
@@ -59,7 +60,8 @@ class VerbatimReader:
                     if taken := [one for one in fetched if one.topic == verbatim.topic]:
                         await verbatim.take(self.component.deps, taken)
             except Exception as error:  # noqa: BLE001 whatever its store raises; the records stay on the bus
-                log.warning("worker.verbatim-waiting", component=self.component.name, error=type(error).__name__)
+                if getattr(error, "code", "") != NO_RELEASE_YET:
+                    log.warning("worker.verbatim-waiting", component=self.component.name, error=type(error).__name__)
             else:
                 return True
             if self.stopping:

@@ -211,3 +211,15 @@ async def test_two_sequencers_number_densely_between_them() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     for database in databases:
         await database.close()
+
+
+async def test_a_long_poll_answers_at_once_when_the_server_is_about_to_stop(running: FeedSequencer) -> None:
+    polling = asyncio.create_task(running.page(TENANT, None, limit=10, wait_s=30))
+    await asyncio.sleep(0.05)
+
+    running.answer_waiting()
+    page = await asyncio.wait_for(polling, 1)
+    later = await asyncio.wait_for(running.page(TENANT, page.next, limit=10, wait_s=30), 1)
+
+    assert (list(page.items), list(later.items)) == ([], [])
+    assert later.next == page.next

@@ -192,3 +192,20 @@ async def test_a_restart_takes_its_leases_up_at_once_where_the_file_has_one_proc
     taken = await restarted._take(job(tick))
 
     assert (taken > clock.now()) is isinstance(database, SqliteDatabase)
+
+
+async def test_a_timer_that_waits_for_the_first_registry_release_is_not_logged_as_failed(
+    database: Database, clock: VirtualClock
+) -> None:
+    runs: list[str] = []
+
+    async def needs_a_release(runs: list[str]) -> None:
+        runs.append("run")
+        raise UnavailableError("registry.none-yet", retry_after_s=1)
+
+    with structlog.testing.capture_logs() as lines:
+        running = asyncio.create_task(a_runner(database, clock, "a").run(job(needs_a_release), runs))
+        await until(lambda: len(runs) >= 2)
+        await end(running)
+
+    assert lines == []
