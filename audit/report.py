@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audit.checkpoint import Checkpoint
-from audit.leaf import Leaf
+from audit.leaf import FIRST_EPOCH, Leaf
 from audit.note import to_base64
 from audit.verdict import State, exit_code
 
@@ -56,8 +56,10 @@ class Report:
 
 
 def event_of(index: int, leaf: Leaf) -> dict[str, Any]:
-    """Show one entry: its place, whose it is, and its whole leaf."""
-    return {"index": index, "src": leaf.src, "sq": leaf.sq, "typ": leaf.typ, "eid": leaf.eid, "leaf": leaf.body}
+    """Show one entry: its place, whose it is, and its whole leaf; `ep` where the source is past its first epoch."""
+    epoch = {"ep": leaf.ep} if leaf.ep > FIRST_EPOCH else {}
+    event = {"index": index, "src": leaf.src, "sq": leaf.sq, "typ": leaf.typ, "eid": leaf.eid, "leaf": leaf.body}
+    return event | epoch
 
 
 def opaque_event_of(index: int, entry: bytes) -> dict[str, Any]:
@@ -68,5 +70,6 @@ def opaque_event_of(index: int, entry: bytes) -> dict[str, Any]:
 def _event_line(event: dict[str, Any]) -> str:
     if "leaf" not in event:
         return f"  entry {event['index']:>8}  {event['bytes']} bytes"
-    told = f"{event['leaf']['t']}  {event['typ']:24}  {event['src']} no. {event['sq']}  {event['eid']}"
+    number = f"no. {event['sq']}" + (f" of epoch {event['ep']}" if "ep" in event else "")
+    told = f"{event['leaf']['t']}  {event['typ']:24}  {event['src']} {number}  {event['eid']}"
     return f"  entry {event['index']:>8}  {told}"

@@ -206,7 +206,12 @@ class EntryJudge:
             sequence = failed("sequence", self._ledger.sequence_faults)
         if self._ledger.chain_faults:
             chain = failed("chain", [fault for _, fault in self._ledger.chain_faults])
-        return [sequence, chain]
+        restarts = "; ".join(
+            f"{one.src} began epoch {one.epoch} at entry {one.index}, after its number {one.last.sq}"
+            + (f" of epoch {one.last.epoch}" if one.last.epoch > 1 else "")
+            for one in self._ledger.restarts
+        )
+        return [sequence, chain, *([State("restarts", Verdict.OK, restarts)] if restarts else [])]
 
     def chain_faults_of(self, cref: str) -> list[VerificationError]:
         return [fault for claim, fault in self._ledger.chain_faults if claim == cref]

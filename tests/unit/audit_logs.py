@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from audit.checkpoint import Checkpoint, cosign, sign_checkpoint
+from audit.leaf import read_canonical
 from audit.note import ED25519_COSIGNATURE, Ed25519Signer, MLDSA44Signer, Signer
 from audit.proof import sign_entry
 from audit.tiles import RightEdge
@@ -147,3 +148,11 @@ def flipped(path: Path, bit: int) -> Iterator[None]:
         yield
     finally:
         path.write_bytes(before)
+
+
+def a_restart(last: bytes, epoch: int = 2, **changes: Any) -> bytes:
+    """Write the body that begins an epoch of the source whose entry or body `last` is the log's last of it."""
+    leaf = read_canonical(last.partition(b"\n")[0])
+    clear = {"last_epoch": leaf.get("ep", 1), "last_sq": leaf["sq"], "last_eid": leaf["eid"]} | changes
+    src = leaf["src"]
+    return a_body(src, 1, eid=f"{src}-restart-{epoch}", ep=epoch, typ=f"{src}.source_restarted", clr=clear)
