@@ -41,10 +41,11 @@ METADATAS = (tables.METADATA, METADATA)
 Handle = Callable[[Delivery], Awaitable[None]]
 
 
-def a_record(key: str, seq: int) -> BusRecord:
-    """Build the message that core sends as the `seq`-th of a claim's stream."""
+def a_record(key: str, seq: int, epoch: int | None = None) -> BusRecord:
+    """Build the message that core sends as the `seq`-th of a claim's stream, in an epoch after the first if given."""
     message = VoidAsked(obligation_id="obl_synthetic", case_id="case_synthetic", claim_id=key, reason_code="G101")
     stamp = {"role": "core", "topic": SETTLEMENT_REQUESTS, "key": key, "seq": seq, "eid": f"ev_{key}_{seq}"}
+    stamp |= {"epoch": epoch} if epoch else {}
     return BusRecord(key, a_role_exchange(message, **stamp).encode())
 
 

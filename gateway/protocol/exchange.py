@@ -63,8 +63,15 @@ class Manifest(Message):
     content_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
+EPOCH_MAX = 1_000_000
+"""More restores than any role lives to see; a bound, so that no stamp can name an epoch that none can follow."""
+
+
 class Stamp(Message):
-    """What the sending role vouches for. `stream` is (role, topic, key); `seq` counts in it from 1."""
+    """What the sending role vouches for. `stream` is (role, topic, key, epoch); `seq` counts in it from 1.
+
+    A role whose database was set back to an older backup numbers anew in its next `epoch`; absent, it is the first.
+    """
 
     eid: str
     role: str
@@ -79,6 +86,11 @@ class Stamp(Message):
     manifest_sha256: str | None = None
     dossier_sha256: str | None = None
     message: dict[str, Any] | None = None
+    epoch: int | None = Field(default=None, ge=2, le=EPOCH_MAX)
+
+    @property
+    def stream_epoch(self) -> int:
+        return self.epoch or 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The audit relay: numbers committed records per source, computes their commitments, signs and publishes them.
 
-One a role, so `sq` is dense and `pv` names the former event of the same case. Numbering is a commit of its own; if
-we die after it, the same numbers, hence the same bytes, are published again.
+One a role, so `sq` is dense and `pv` names the former event of the same case, both within the role's source epoch.
+Numbering is a commit of its own; if we die after it, the same numbers, hence the same bytes, are published again.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import Row, and_, bindparam, func, select, update
 
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import Clock, rfc3339
@@ -26,7 +26,7 @@ from gateway.runtime.held import Held
 from gateway.runtime.openings import Vault
 from gateway.runtime.outbox import Outbox
 from gateway.runtime.routing import SIGNED_TEXT, routing_headers
-from gateway.runtime.tables import audit_rows
+from gateway.runtime.tables import FIRST_EPOCH, audit_rows
 
 BATCH_MAX = 256
 IDLE_S = 0.5
@@ -38,7 +38,7 @@ log = structlog.get_logger("audit-relay")
 _NUMBER = (
     update(audit_rows)
     .where(audit_rows.c.id == bindparam("row_id"))
-    .values(sq=bindparam("new_sq"), pv=bindparam("new_pv"))
+    .values(epoch=bindparam("new_epoch"), sq=bindparam("new_sq"), pv=bindparam("new_pv"))
 )
 
 
@@ -108,26 +108,30 @@ class AuditRelay:
         fresh = [row for row in found if row.sq is None]
         if not fresh:
             return found
-        last = await one(tx, select(func.coalesce(func.max(audit_rows.c.sq), 0)))
+        epoch = self.outbox.sender.epoch
+        last = await one(tx, select(func.coalesce(func.max(audit_rows.c.sq), 0)).where(audit_rows.c.epoch == epoch))
         sq = 0 if last is None else int(last[0])
         former = await self._former_events(tx, {row.case_id for row in fresh if row.case_id})
         numbers = []
         for row in fresh:
             sq += 1
-            numbers.append({"row_id": row.id, "new_sq": sq, "new_pv": former.get(row.case_id) if row.case_id else None})
+            former_eid = former.get(row.case_id) if row.case_id else None
+            numbers.append({"row_id": row.id, "new_epoch": epoch, "new_sq": sq, "new_pv": former_eid})
             if row.case_id:
                 former[row.case_id] = row.eid
         await tx.execute(_NUMBER, numbers)
         return await rows(tx, waiting.limit(len(found)))
 
     async def _former_events(self, tx: Transaction, case_ids: set[str]) -> dict[str, str]:
+        epoch = self.outbox.sender.epoch
         newest = (
             select(audit_rows.c.case_id, func.max(audit_rows.c.sq).label("sq"))
-            .where(audit_rows.c.case_id.in_(case_ids), audit_rows.c.sq.is_not(None))
+            .where(audit_rows.c.case_id.in_(case_ids), audit_rows.c.epoch == epoch, audit_rows.c.sq.is_not(None))
             .group_by(audit_rows.c.case_id)
             .subquery()
         )
-        joined = select(audit_rows.c.case_id, audit_rows.c.eid).join(newest, audit_rows.c.sq == newest.c.sq)
+        of_epoch = and_(audit_rows.c.sq == newest.c.sq, audit_rows.c.epoch == epoch)
+        joined = select(audit_rows.c.case_id, audit_rows.c.eid).join(newest, of_epoch)
         return {row.case_id: row.eid for row in await rows(tx, joined)}
 
     async def _entries(self, tx: Transaction, numbered: Sequence[Row[Any]]) -> list[BusRecord]:
@@ -143,9 +147,10 @@ class AuditRelay:
 
 
 def _body(row: Row[Any], source: str, opened: tuple[bytes, dict[str, Any]] | None) -> dict[str, Any]:
-    """Build the leaf body: keys v, typ, eid, src, sq, t, and where they apply cref, pv, cs, clr, cm."""
+    """Build the leaf body: keys v, typ, eid, src, sq, t, and where they apply ep, cref, pv, cs, clr, cm."""
     body: dict[str, Any] = {"v": 1, "typ": row.type, "eid": row.eid, "src": source, "sq": row.sq, "t": row.at}
     optional = {
+        "ep": row.epoch if row.epoch > FIRST_EPOCH else None,
         "cref": row.case_id,
         "pv": row.pv,
         "cs": row.cause,

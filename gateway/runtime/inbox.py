@@ -7,15 +7,27 @@ message can never push out a true one.
 from datetime import datetime, timedelta
 from enum import Enum
 
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, and_, bindparam, delete, select, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.exchange import Stamp
 from gateway.runtime.bus import Fetched
-from gateway.runtime.database import Transaction, one
-from gateway.runtime.tables import inbox, parked, quarantine
+from gateway.runtime.database import Transaction, one, rows
+from gateway.runtime.tables import FIRST_EPOCH, inbox, parked, quarantine
 
 GAP_RETRY = timedelta(milliseconds=200)
 RETRY_SECONDS = (0.2, 1, 5, 15, 60)
@@ -25,25 +37,50 @@ class Admitted(Enum):
     APPLY = "apply"
     DUPLICATE = "duplicate"
     GAP = "gap"
+    LEFT = "left"
+    """Of an epoch that its sender has left: nothing says any more where it would have come."""
 
 
-_AT: dict[str, BindParameter[str]] = {name: bindparam(f"at_{name}") for name in ("consumer", "role", "topic", "key")}
-_HERE = tuple(inbox.c[name] == place for name, place in _AT.items())
+_AT: dict[str, BindParameter[str]] = {
+    name: bindparam(f"at_{name}", type_=Text) for name in ("consumer", "role", "topic", "key")
+}
+_STREAM = tuple(inbox.c[name] == place for name, place in _AT.items())
 _TO = bindparam("to_seq", type_=BigInteger)
-_BEGIN = postgresql.insert(inbox).values({**_AT, "last_seq": _TO}).on_conflict_do_nothing()
-_ADVANCE = update(inbox).where(*_HERE, inbox.c.last_seq == _TO - 1).values(last_seq=_TO)
+_IN_EPOCH = bindparam("in_epoch", type_=Integer)
+_later = inbox.alias("later")
+_NOT_LEFT = ~exists().where(*(_later.c[name] == place for name, place in _AT.items()), _later.c.epoch > _IN_EPOCH)
+"""No later epoch of this stream has been seen: each sender goes from one epoch to the next and never back."""
+_BEGIN = (
+    postgresql.insert(inbox)
+    .from_select([*_AT, "epoch", "last_seq"], select(*_AT.values(), _IN_EPOCH, _TO).where(_NOT_LEFT))
+    .on_conflict_do_nothing()
+)
+_ADVANCE = (
+    update(inbox)
+    .where(*_STREAM, inbox.c.epoch == _IN_EPOCH, inbox.c.last_seq == _TO - 1, _NOT_LEFT)
+    .values(last_seq=_TO)
+)
 """The row's lock, or its uniqueness, makes the slower of two twins change nothing."""
-_LAST = select(inbox.c.last_seq).where(*_HERE)
+_LAST = select(inbox.c.epoch, inbox.c.last_seq).where(*_STREAM)
 
 
 async def admit(tx: Transaction, consumer: str, stamp: Stamp) -> Admitted:
-    """Say what to do with `stamp.seq` and, if it is next, advance the stream."""
-    here = {"at_consumer": consumer, "at_role": stamp.role, "at_topic": stamp.topic, "at_key": stamp.key}
+    """Say what to do with `stamp.seq` in its epoch and, if it is next, advance the stream.
+
+    Only the sender's own stamp key can have written a later epoch: a stamp that does not verify never gets here.
+    """
+    stream = {"at_consumer": consumer, "at_role": stamp.role, "at_topic": stamp.topic, "at_key": stamp.key}
     advance = _BEGIN if stamp.seq == 1 else _ADVANCE
-    if (await tx.execute(advance, here | {"to_seq": stamp.seq})).rowcount == 1:
+    place = {"in_epoch": stamp.stream_epoch, "to_seq": stamp.seq}
+    if (await tx.execute(advance, stream | place)).rowcount == 1:
         return Admitted.APPLY
-    found = await one(tx, _LAST, here)
-    return Admitted.GAP if stamp.seq > (found.last_seq if found else 0) + 1 else Admitted.DUPLICATE
+    last_seqs = {int(row.epoch): int(row.last_seq) for row in await rows(tx, _LAST, stream)}
+    last_seq = last_seqs.get(stamp.stream_epoch, 0)
+    if stamp.seq <= last_seq:
+        return Admitted.DUPLICATE
+    if max(last_seqs, default=0) > stamp.stream_epoch:
+        return Admitted.LEFT
+    return Admitted.GAP if stamp.seq > last_seq + 1 else Admitted.DUPLICATE
 
 
 async def park(
@@ -61,6 +98,7 @@ async def park(
         "role": stamp.role if stamp else "",
         "key": fetched.key,
         "seq": stamp.seq if stamp else 0,
+        "epoch": stamp.stream_epoch if stamp else FIRST_EPOCH,
         "value": fetched.value,
         "why": why,
         "code": code,

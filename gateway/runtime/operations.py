@@ -177,7 +177,11 @@ class Operations:
         await self._let_go_on(tx, groups)
 
     async def _drop(self, tx: Transaction, wish: Drop) -> None:
-        here = select(parked).where(parked.c.id.in_(wish.ids)).order_by(parked.c.topic, parked.c.key, parked.c.seq)
+        here = (
+            select(parked)
+            .where(parked.c.id.in_(wish.ids))
+            .order_by(parked.c.topic, parked.c.key, parked.c.epoch, parked.c.seq)
+        )
         found = await rows(tx, here)
         by_group = {worker.group: worker for worker in self.workers}
         for row in found:

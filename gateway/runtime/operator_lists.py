@@ -16,7 +16,7 @@ from gateway.protocol.hints import HINTS
 from gateway.runtime.database import Transaction, one, rows
 from gateway.runtime.tables import inbox, operator_requests, parked, quarantine
 
-PARKED = ("id", "consumer", "topic", "partition", "offset", "key", "role", "seq")
+PARKED = ("id", "consumer", "topic", "partition", "offset", "key", "role", "epoch", "seq")
 PARKED_WHY = ("why", "code", "attempts", "since", "next_at", "sha256")
 SET_ASIDE = ("id", "consumer", "topic", "partition", "offset", "key", "code", "attempts", "at", "bytes", "sha256")
 DECIDED = ("dropped_at", "dropped_by", "reason", "ticket")
@@ -61,7 +61,7 @@ async def show_parked(tx: Transaction, number: int) -> dict[str, Any]:
     found = await one(tx, _parked().where(parked.c.id == number))
     if found is None:
         raise NotFoundError("parked.unknown")
-    stream = [inbox.c[name] == found._mapping[name] for name in ("consumer", "role", "topic", "key")]
+    stream = [inbox.c[name] == found._mapping[name] for name in ("consumer", "role", "topic", "key", "epoch")]
     last = await one(tx, select(inbox.c.last_seq).where(*stream))
     return _shown(found) | {"stream_seq": last.last_seq if last else 0} | _explained(found.code)
 

@@ -27,7 +27,7 @@ from gateway.runtime import openings, tracing
 from gateway.runtime.database import Database, Transaction, one
 from gateway.runtime.keys import TrustHolder
 from gateway.runtime.openings import CaseSecret, Vault
-from gateway.runtime.tables import audit_rows, outbox, streams
+from gateway.runtime.tables import FIRST_EPOCH, audit_rows, outbox, streams
 
 SHARDS = 16
 _ADD_POST = insert(outbox)
@@ -46,6 +46,8 @@ class Sender:
     trust: TrustHolder
     clock: Clock
     lifetime: timedelta = timedelta(days=30)
+    epoch: int = FIRST_EPOCH
+    """In which epoch the role numbers its streams and records; above the first after a restore from a backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Outbox:
         """
         at = self.sender.clock.now()
         posts = [one for one in announcements if isinstance(one, Post)]
-        seqs = await _next_seqs(tx, posts)
+        seqs = await _next_seqs(tx, posts, self.sender.epoch)
         stamped = [await self._add_post(tx, post, seq, at) for post, seq in zip(posts, seqs, strict=True)]
         seen: dict[str, Record] = {}
         for announcement in announcements:
@@ -141,6 +143,7 @@ class Outbox:
             manifest_sha256=text_hash(post.manifest),
             dossier_sha256=text_hash(post.dossier),
             message=None if post.message is None else post.message.model_dump(mode="json", exclude_none=True),
+            epoch=None if sender.epoch == FIRST_EPOCH else sender.epoch,
         )
         payload = compact(stamp.model_dump(mode="json", exclude_none=True))
         size = len(payload) + sum(len(part) for part in (post.manifest, post.dossier, post.receipt) if part)
@@ -159,6 +162,7 @@ class Outbox:
             "bytes": size,
             "trace": tracing.current(),
             "created_at": rfc3339(at),
+            "epoch": sender.epoch,
         }
         await tx.later(_ADD_POST, row)
         tx.after_commit(partial(self.admission.count, 1, size))
@@ -188,19 +192,19 @@ class Outbox:
 
 def _take_seq(dialect: type[sqlite.Insert] | type[postgresql.Insert]) -> ReturningInsert[Any]:
     statement = dialect(streams)
-    return statement.on_conflict_do_update(index_elements=["topic", "key"], set_={"seq": streams.c.seq + 1}).returning(
-        streams.c.seq
-    )
+    return statement.on_conflict_do_update(
+        index_elements=["topic", "key", "epoch"], set_={"seq": streams.c.seq + 1}
+    ).returning(streams.c.seq)
 
 
 _TAKE_SEQ = _take_seq(postgresql.Insert)
 """Both dialects write this upsert alike; the row's lock is held until the commit, so order is commit order."""
 
 
-async def _next_seqs(tx: Transaction, posts: Sequence[Post]) -> list[int]:
+async def _next_seqs(tx: Transaction, posts: Sequence[Post], epoch: int) -> list[int]:
     """Take the next number of each post's stream; streams are locked in one order, whoever takes them."""
     first = {"seq": 1}
-    streams_of = [{"topic": post.topic, "key": post.key} for post in posts]
+    streams_of = [{"topic": post.topic, "key": post.key, "epoch": epoch} for post in posts]
     seqs = [1] * len(posts)
     places = [place for place, post in enumerate(posts) if not post.opens_stream]
     places.sort(key=lambda place: (posts[place].topic, posts[place].key))

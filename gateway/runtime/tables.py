@@ -22,14 +22,31 @@ METADATA = MetaData()
 BIG = BigInteger().with_variant(Integer, "sqlite")
 """SQLite only counts INTEGER PRIMARY KEY up by itself."""
 
+FIRST_EPOCH = 1
+_OF_FIRST_EPOCH = str(FIRST_EPOCH)
+"""What a row is of that does not say otherwise: numbers begin anew only where a role was set back to a backup."""
+
+source_epochs = Table(
+    "source_epochs",
+    METADATA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("last_epoch", Integer, nullable=False),
+    Column("last_sq", BigInteger, nullable=False),
+    Column("last_eid", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+"""Each time this role began to number anew, with the last entry that the log had of it then. Empty: the first epoch.
+Owner: resume, while the role does not run."""
+
 streams = Table(
     "streams",
     METADATA,
     Column("topic", Text, primary_key=True),
     Column("key", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False, server_default=_OF_FIRST_EPOCH),
     Column("seq", BigInteger, nullable=False),
 )
-"""Sending side: the last `seq` taken in (this role, topic, key). Owner: outbox.add."""
+"""Sending side: the last `seq` taken in (this role, topic, key, epoch). Owner: outbox.add."""
 
 outbox = Table(
     "outbox",
@@ -50,7 +67,8 @@ outbox = Table(
     Column("trace", Text),
     Column("created_at", Text, nullable=False),
     Column("published_at", Text),
-    UniqueConstraint("topic", "key", "seq", name="outbox_stream"),
+    Column("epoch", Integer, nullable=False, server_default=_OF_FIRST_EPOCH),
+    UniqueConstraint("topic", "key", "epoch", "seq", name="outbox_stream"),
     Index(
         "outbox_unpublished",
         "id",
@@ -73,9 +91,11 @@ audit_rows = Table(
     Column("cause", Text),
     Column("clear", Text, nullable=False),
     Column("trace", Text),
-    Column("sq", BigInteger, unique=True),
+    Column("sq", BigInteger),
     Column("pv", Text),
     Column("published_at", Text),
+    Column("epoch", Integer, nullable=False, server_default=_OF_FIRST_EPOCH),
+    UniqueConstraint("epoch", "sq", name="audit_rows_number"),
     Index("audit_rows_case", "case_id", "sq"),
     Index(
         "audit_rows_unpublished",
@@ -84,7 +104,7 @@ audit_rows = Table(
         sqlite_where=text("published_at IS NULL"),
     ),
 )
-"""One row a record. The audit relay alone gives `sq` (per source) and `pv` (per source and case)."""
+"""One row a record. The audit relay alone gives `epoch` and `sq` (per source) and `pv` (per source, epoch and case)."""
 
 case_secrets = Table(
     "case_secrets",
@@ -111,9 +131,10 @@ inbox = Table(
     Column("role", Text, primary_key=True),
     Column("topic", Text, primary_key=True),
     Column("key", Text, primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False, server_default=_OF_FIRST_EPOCH),
     Column("last_seq", BigInteger, nullable=False),
 )
-"""Receiving side: one row a stream and consumer. Owner: the worker."""
+"""Receiving side: one row a stream, sender's epoch and consumer. Owner: the worker."""
 
 parked = Table(
     "parked",
@@ -133,6 +154,7 @@ parked = Table(
     Column("since", Text, nullable=False),
     Column("next_at", Text),
     Column("sha256", Text, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default=_OF_FIRST_EPOCH),
     UniqueConstraint("consumer", "topic", "partition", "offset", "sha256", name="parked_once"),
     Index("parked_due", "next_at"),
 )

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import bindparam, exists, func, or_, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.clock import Clock, rfc3339
@@ -51,11 +51,20 @@ RETRY_EVERY_S = 0.2
 HALTS_MAX = 3
 HALTS_WINDOW = timedelta(seconds=60)
 RETRIES_MAX = 10_000
+EPOCH_LEFT = "stream.epoch-left"
+"""The code of a genuine message of an epoch that its sender has left: kept for an operator, applied by nobody."""
 
 log = structlog.get_logger("worker")
 
 _STREAM = [streams.c[name] == parked.c[name] for name in ("consumer", "role", "topic", "key")]
-_IS_NEXT = exists().where(*_STREAM, streams.c.last_seq >= parked.c.seq - 1)
+_IS_NEXT = exists().where(
+    *_STREAM,
+    or_(
+        and_(streams.c.epoch == parked.c.epoch, streams.c.last_seq >= parked.c.seq - 1),
+        streams.c.epoch > parked.c.epoch,
+    ),
+)
+"""Its predecessor is in, or its sender has left its epoch, so that nothing it waits for will come."""
 _DUE = (
     select(parked)
     .where(parked.c.consumer == bindparam("of_consumer"), parked.c.next_at <= bindparam("now"))
@@ -269,11 +278,14 @@ class Worker:
             if admitted is Admitted.GAP:
                 where = (self.group, delivery.fetched, delivery.stamp)
                 await inbox.park(tx, *where, why="gap", code="stream.gap", now=self.clock.now())
-            elif delivery.fetched.parked:
+            elif delivery.fetched.parked and admitted is not Admitted.LEFT:
                 await inbox.unpark(tx, self.group, delivery.fetched)
             return admitted
 
         admitted = await self.database.write(work, key=self._writer(delivery.fetched, delivery))
+        if admitted is Admitted.LEFT:
+            await self._quarantine(delivery.fetched, EPOCH_LEFT)
+            return
         DELIVERIES.labels(self.group, delivery.fetched.topic, admitted.value).inc()
 
     @of_message
@@ -296,19 +308,24 @@ class Worker:
     async def _refuse(self, delivery: Delivery, error: GatewayError) -> None:
         subscription = self._subscription(delivery.fetched.topic)
 
-        async def work(tx: Transaction) -> None:
-            if await inbox.admit(tx, self.group, delivery.stamp) is Admitted.APPLY:
+        async def work(tx: Transaction) -> Admitted:
+            admitted = await inbox.admit(tx, self.group, delivery.stamp)
+            if admitted is Admitted.APPLY:
                 await subscription.on_refused(tx, self.component.deps, delivery, error)
-            if delivery.fetched.parked:
+            if delivery.fetched.parked and admitted is not Admitted.LEFT:
                 await inbox.unpark(tx, self.group, delivery.fetched)
+            return admitted
 
         try:
-            await self.database.write(work, key=self._writer(delivery.fetched, delivery))
+            admitted = await self.database.write(work, key=self._writer(delivery.fetched, delivery))
         except DatabaseAwayError:
             raise
         except GatewayError:  # nobody to answer: a message of ours was refused, which is our fault
             await self._halt(delivery.fetched, delivery, error.code)
         else:
+            if admitted is Admitted.LEFT:
+                await self._quarantine(delivery.fetched, EPOCH_LEFT)
+                return
             DELIVERIES.labels(self.group, delivery.fetched.topic, "refused").inc()
 
     async def _halt(self, fetched: Fetched, delivery: Delivery | None, code: str) -> None:
@@ -371,7 +388,7 @@ class Worker:
     async def _due(self) -> list[Fetched]:
         """Take what is due, longest due first; what only waits behind another is due once that one is in."""
         found = await self.database.fetch(_DUE, {"of_consumer": self.group, "now": rfc3339(self.clock.now())})
-        in_order = sorted(found, key=lambda row: (row.topic, row.key, row.seq))
+        in_order = sorted(found, key=lambda row: (row.topic, row.key, row.epoch, row.seq))
         return [Fetched(row.topic, row.partition, row.offset, row.key, row.value, parked=True) for row in in_order]
 
     def _subscription(self, topic: str) -> Subscription:

@@ -142,3 +142,27 @@ async def test_forged_bytes_are_kept_once_and_advance_nothing(database: Database
     assert [bytes(row.value) for row in await everything(database, quarantine)] == [b"forged"]
     assert await everything(database, inbox) == []
     assert await take(database, a_stamp(1)) is Admitted.APPLY
+
+
+async def test_a_later_epoch_begins_at_one_and_what_its_sender_has_left_is_never_applied(database: Database) -> None:
+    first, second = (lambda seq: a_stamp(seq)), (lambda seq: a_stamp(seq).model_copy(update={"epoch": 2}))
+    assert [await take(database, first(seq)) for seq in (1, 2)] == [Admitted.APPLY] * 2
+
+    assert await take(database, second(2)) is Admitted.GAP
+    assert await take(database, second(1)) is Admitted.APPLY
+    assert await take(database, second(2)) is Admitted.APPLY
+
+    assert await take(database, second(2)) is Admitted.DUPLICATE
+    assert await take(database, first(2)) is Admitted.DUPLICATE
+    assert await take(database, first(3)) is Admitted.LEFT
+    assert await take(database, first(9)) is Admitted.LEFT
+    assert {(row.epoch, row.last_seq) for row in await everything(database, inbox)} == {(1, 2), (2, 2)}
+
+
+async def test_a_stream_that_was_only_seen_in_a_later_epoch_takes_nothing_of_an_earlier_one(database: Database) -> None:
+    assert await take(database, a_stamp(1).model_copy(update={"epoch": 3})) is Admitted.APPLY
+
+    assert await take(database, a_stamp(1)) is Admitted.LEFT
+    assert await take(database, a_stamp(1).model_copy(update={"epoch": 2})) is Admitted.LEFT
+    assert await take(database, a_stamp(1, key="case_2")) is Admitted.APPLY
+    assert await take(database, a_stamp(1), consumer="core.settlement") is Admitted.APPLY

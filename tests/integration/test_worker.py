@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import Connection, Executable, Row, text
 
 from gateway.protocol.errors import RetryError
+from gateway.protocol.exchange import Exchange
 from gateway.protocol.registry import Directory
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime import tables
-from gateway.runtime.bus import Consumer, Fetched, Offsets
+from gateway.runtime.bus import BusRecord, Consumer, Fetched, Offsets
 from gateway.runtime.component import Delivery, Prepare
 from gateway.runtime.database import Database, DatabaseAwayError, Parameters, Work, open_database
 from gateway.runtime.keys import TrustHolder
@@ -232,6 +233,46 @@ async def test_what_waits_behind_a_blocked_head_does_not_crowd_out_other_keys(ma
 
         assert [one.key for one in due] == ["claim_a", "claim_b"]
         assert [seq for key, seq in await stream.applied() if key == "claim_a"] == list(range(1, 151))
+
+
+async def test_what_a_restored_sender_left_behind_is_quarantined_and_its_new_epoch_goes_on(
+    make_stream: MakeStream,
+) -> None:
+    async with make_stream() as stream, stream.running():
+        await stream.publish(a_record("claim_a", 1), a_record("claim_a", 3))
+        await _until_applied(stream, ("claim_a", 1))
+        await until(lambda: _parked(stream, {("claim_a", 3, "gap")}), "the gap")
+
+        await stream.publish(*(a_record("claim_a", seq, epoch=2) for seq in (1, 2)), a_record("claim_a", 2))
+
+        async def set_aside() -> bool:
+            stream.clock.advance(timedelta(seconds=0.1))
+            codes = [row.code for row in await stream.all(tables.quarantine)]
+            return codes == ["stream.epoch-left"] * 2
+
+        await until(set_aside, "both messages of the epoch before in the quarantine")
+        assert await stream.applied() == [("claim_a", 1), ("claim_a", 1), ("claim_a", 2)]
+        assert await stream.parked() == set()
+        records = [row.type for row in await stream.all(tables.audit_rows)]
+        assert records == ["core.message_quarantined"] * 2
+        assert stream.worker.stopped is None
+
+
+async def test_a_forged_stamp_cannot_begin_an_epoch(make_stream: MakeStream) -> None:
+    genuine, begun = a_record("claim_a", 1), a_record("claim_a", 1, epoch=7)
+    head, _, signature = Exchange.decode(begun.value).stamp.rpartition(".")
+    forged = BusRecord("claim_a", Exchange(f"{head}.{signature[:-4]}AAAA").encode())
+
+    async with make_stream() as stream, stream.running():
+        await stream.publish(forged, genuine, a_record("claim_a", 2))
+        await _until_applied(stream, ("claim_a", 1), ("claim_a", 2))
+
+        assert {row.epoch for row in await stream.all(tables.inbox)} == {1}
+        assert len(await stream.all(tables.quarantine)) == 1
+
+
+async def _parked(stream: Stream, wanted: set[tuple[str, int, str]]) -> bool:
+    return await stream.parked() == wanted
 
 
 async def test_no_more_is_fetched_while_as_many_messages_wait_as_may(make_stream: MakeStream) -> None:
