@@ -1,6 +1,8 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Python 3.11 or later with venv, and make, are enough.
 PYTHON ?= python3
-PORT ?= 8080
+# Port of `make demo` and `make run`; when not given, the demo takes 8080 or a free one, and `run` the demo's.
+PORT ?=
+AT_PORT = $(if $(PORT),--port $(PORT))
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -22,13 +24,12 @@ $(VENV)/test.stamp: requirements-dev.lock $(VENV)/demo.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-demo: $(VENV)/demo.stamp ## walk one claim through a sandbox, from the bill to the proven log; leaves build/demo
-	@rm -rf build/demo
-	@$(BIN)/gateway demo --data build/demo
+demo: $(VENV)/demo.stamp ## walk one claim through a sandbox, from the bill to the proven log; leaves build/demo (PORT=…)
+	@$(BIN)/gateway demo --data build/demo $(AT_PORT)
 
-run: $(VENV)/demo.stamp ## serve what the demo left (PORT=8080)
-	@test -f build/demo/trust.json || $(BIN)/gateway sandbox init --data build/demo --port $(PORT)
-	@$(BIN)/gateway run all --data build/demo --port $(PORT)
+run: $(VENV)/demo.stamp ## serve what the demo left, at the demo's port or at another (PORT=…)
+	@test -f build/demo/sandbox.json || $(BIN)/gateway sandbox init --data build/demo $(AT_PORT)
+	@$(BIN)/gateway run all --data build/demo $(AT_PORT)
 
 test: $(VENV)/test.stamp ## all tests; what this machine lacks skips aloud
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
@@ -59,5 +60,6 @@ lock: ## compile the lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra build --extra operations --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
 	uv pip compile pyproject.toml --extra build --extra dev --extra operations --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.lock
 
-clean: ## remove environment and build results
-	rm -rf $(VENV) build
+clean: ## remove environment and build results; refused while a process has a folder of build
+	@$(PYTHON) -m gateway.folder_lock build
+	rm -rf $(VENV)

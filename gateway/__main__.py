@@ -6,15 +6,18 @@ but Python and `cryptography`.
 """
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from gateway import VERSION
 
 if TYPE_CHECKING:
     import click
 
     from gateway.sandbox.layout import Layout
 
-DEFAULT_PORT = 8080
 PROBE_S_MAX = 4.0
 SERVED = ("all", "sz", "core", "hk", "insurer", "audit", "witness")
 
@@ -26,6 +29,7 @@ Claims from Shenzhen hospitals to Hong Kong insurers, answers and money back, an
 gateway sandbox init --data DIR      make a trial: keys, trust, registry, profiles, sample bills
 gateway run all --data DIR           serve all six roles on one port
 gateway run sz --data DIR            serve one role
+gateway sandbox remove --data DIR    delete a trial that nobody serves
 gateway demo --data DIR              walk one claim through a sandbox, by public HTTP only
 gateway doctor --profile FILE        ask every role what is wrong
 gateway audit verify …               verify the signed log off line (see its --help)
@@ -36,6 +40,7 @@ Serve one role, or `all` of them in one process, until SIGTERM.
 
 \b
 gateway run all --data DIR
+gateway run all --data DIR --port 9000      and point the sandbox's profiles there
 gateway run sz --data DIR --port 8102
 gateway run witness --data DIR --instance witness-sz
 gateway run --role-folder /etc/gateway/sz
@@ -45,11 +50,16 @@ gateway run --role-folder /etc/gateway/sz
 def main() -> int:
     """Run the command; exit codes: 0 fine, 1 failed, 2 usage, 3 verification failed, 4 inconclusive."""
     if sys.argv[1:2] == ["audit"]:
-        from audit.verify import main as verify
-
-        words = sys.argv[2:]
-        return verify(words[1:] if words[:1] == ["verify"] else words)
+        return _verify(sys.argv[2:])
     return int(_cli()(standalone_mode=True) or 0)
+
+
+def _verify(words: Sequence[str]) -> int:
+    """Hand over to the verifier; `verify` may be left out."""
+    from audit.verify import main as verify
+
+    given = list(words)
+    return verify(given[1:] if given[:1] == ["verify"] else given)
 
 
 def _cli() -> Any:
@@ -58,7 +68,14 @@ def _cli() -> Any:
     from gateway.operator_commands import add_operator_commands
 
     @click.group(help=ABOUT, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.version_option(VERSION, "-V", "--version", message="gateway %(version)s")
     def gateway() -> None: ...
+
+    @gateway.command("audit", add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def audit(words: tuple[str, ...]) -> None:
+        """Verify the signed log: log, claim, entry, proof (`gateway audit verify --help`)."""
+        sys.exit(_verify(words))
 
     _add_run(gateway)
     _add_demo(gateway)
@@ -75,10 +92,20 @@ def _add_run(gateway: "click.Group") -> None:
     @click.option("--data", type=click.Path(path_type=Path), help="Data folder, as `gateway sandbox` makes it.")
     @click.option("--instance", default="", help="Which of several of the role, e.g. witness-sz.")
     @click.option("--role-folder", type=click.Path(path_type=Path), help="Folder of the one role to serve.")
-    @click.option("--port", type=int, default=DEFAULT_PORT, show_default=True)
+    @click.option(
+        "--port", type=click.IntRange(0, 65_535), help="Where to listen; else the port of the role's own `base_url`."
+    )
     @click.option("--host", default="127.0.0.1", show_default=True)
+    @click.option("--lock-descriptor", type=int, hidden=True, help="The folder's lock, inherited from the demo.")
     def run(
-        role: str | None, data: Path | None, role_folder: Path | None, *, instance: str, host: str, port: int
+        role: str | None,
+        data: Path | None,
+        role_folder: Path | None,
+        *,
+        instance: str,
+        host: str,
+        port: int | None,
+        lock_descriptor: int | None,
     ) -> None:
         whole = role in (None, "all") and role_folder is None
         if (data is None) == (role_folder is None):
@@ -91,7 +118,8 @@ def _add_run(gateway: "click.Group") -> None:
 
         try:
             if data is not None:
-                serve(data if whole else find_role_folder(data, str(role), instance), role or "all", host, port)
+                folder = data if whole else find_role_folder(data, str(role), instance)
+                serve(folder, role or "all", host, port, lock_descriptor)
             elif role_folder is not None:
                 serve(role_folder, role, host, port)
         except StartError as error:
@@ -116,13 +144,24 @@ def _add_demo(gateway: "click.Group") -> None:
 
     @gateway.command("demo")
     @click.option("--data", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
-    @click.option("--port", type=int, default=0, help="Port to serve on; 0 takes a free one.")
+    @click.option(
+        "--port",
+        type=click.IntRange(0, 65_535),
+        help="Port to serve on; else the usual one, or a free one if that is taken.",
+    )
     @click.option("--served", is_flag=True, help="Walk through the services of this trial, which already run.")
-    def demo(data: Path, port: int, *, served: bool) -> None:
-        """Make a sandbox, serve it, and walk a claim from the hospital's bill to the proven log."""
+    def demo(data: Path, port: int | None, *, served: bool) -> None:
+        """Make a sandbox anew, serve it, and walk a claim from the hospital's bill to the proven log.
+
+        A sandbox that DIR holds is deleted first; one that a process serves is not, and anything else never.
+        """
         from gateway.sandbox.demo import run_demo, run_served_demo
 
-        sys.exit(run_served_demo(data) if served else run_demo(data, port))
+        if served:
+            sys.exit(run_served_demo(data))
+        with _sentences():
+            code = run_demo(data, port)
+        sys.exit(code)
 
     @gateway.command("probe")
     @click.argument("url")
@@ -149,7 +188,9 @@ def _add_sandbox(gateway: "click.Group") -> None:
 
     @sandbox.command("init")
     @click.option("--data", type=click.Path(path_type=Path), required=True)
-    @click.option("--port", type=int, default=DEFAULT_PORT, show_default=True)
+    @click.option(
+        "--port", type=click.IntRange(0, 65_535), default=8080, show_default=True, help="Where it will be served."
+    )
     @click.option("--host-of", "hosts", multiple=True, metavar="ROLE=URL", help="A role at an address of its own.")
     @click.option("--kafka", default="", help="Bootstrap servers; without it the bus is embedded.")
     @click.option(
@@ -177,39 +218,64 @@ def _add_sandbox(gateway: "click.Group") -> None:
         from gateway.sandbox.services import services_layout, write_services
 
         layout = services_layout(inside, kafka, database)
-        _write_sandbox(data, layout)
-        write_services(data, layout, SystemClock())
+        _write_sandbox(data, layout, lambda: write_services(data, layout, SystemClock()))
+
+    @sandbox.command("remove")
+    @click.option("--data", type=click.Path(path_type=Path), required=True)
+    def sandbox_remove(data: Path) -> None:
+        """Delete a sandbox with all that its roles keep in it, unless a process serves it."""
+        from gateway.folder_lock import remove_sandbox
+
+        with _sentences():
+            remove_sandbox(data)
 
     @sandbox.command("bank")
     @click.option("--data", type=click.Path(path_type=Path), required=True)
-    @click.option("--port", type=int, required=True)
+    @click.option("--port", type=click.IntRange(0, 65_535), required=True)
     @click.option("--host", default="127.0.0.1", show_default=True)
     def sandbox_bank(data: Path, port: int, host: str) -> None:
         """Serve the simulated bank of a sandbox by itself, under /bank."""
-        import uvicorn
-        from fastapi import FastAPI
+        from gateway.serve import StartError, serve_bank
 
-        from gateway.protocol.clock import SystemClock
-        from gateway.runtime.observability import Readiness, health_routes
-        from gateway.sandbox.bank import create_bank
-
-        app = FastAPI(openapi_url=None)
-        app.include_router(health_routes(Readiness()))
-        app.mount("/bank", create_bank(data / "bank", SystemClock()))
-        uvicorn.run(app, host=host, port=port, log_config=None, access_log=False)
+        try:
+            serve_bank(data / "bank", host, port)
+        except StartError as error:
+            raise click.ClickException(str(error)) from None
 
 
-def _write_sandbox(data: Path, layout: "Layout") -> None:
+def _write_sandbox(data: Path, layout: "Layout", write_more: Callable[[], None] = lambda: None) -> None:
     import click
 
+    from gateway.folder_lock import lock_folder
     from gateway.protocol.clock import SystemClock
     from gateway.sandbox.folders import init
 
-    try:
-        init(data, layout=layout, clock=SystemClock())
-    except FileExistsError:
-        raise click.ClickException(f"{data} already holds a sandbox") from None
+    with _sentences():
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = lock_folder(data)
+        try:
+            init(data, layout=layout, clock=SystemClock())
+            write_more()
+        except FileExistsError:
+            raise click.ClickException(f"{data} already holds a sandbox or other files; nothing was written") from None
+        finally:
+            lock.release()
     click.echo(f"sandbox written to {data}: profiles in {data}/profiles, bills in {data}/bills", err=True)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """End the command with one sentence and exit code 1 where a folder or an address cannot be had."""
+    import click
+
+    from gateway.folder_lock import FolderInUseError, NotASandboxError
+
+    try:
+        yield
+    except (FolderInUseError, NotASandboxError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or 'this machine'}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

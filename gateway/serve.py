@@ -3,27 +3,36 @@
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
+import structlog
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from audit.merkle import VerificationError
-from gateway import roles
+from gateway import VERSION, roles
+from gateway.folder_lock import MARKER, UNFINISHED, FolderInUseError, FolderLock, lock_folder
 from gateway.protocol.clock import Clock, SystemClock
 from gateway.protocol.errors import GatewayError
 from gateway.runtime.keys import KeyFileError
-from gateway.runtime.observability import configure_logging
+from gateway.runtime.observability import Readiness, configure_logging, health_routes
 from gateway.runtime.schema import SchemaError
-from gateway.runtime.settings import FolderLock, RoleSettings, SettingsError, load_settings, lock_folder
+from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
 from gateway.sandbox.bank import create_bank
 from gateway.sandbox.folders import rebase
+
+DEFAULT_PORT = 8080
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 REQUESTS_END_S = 5
 """How long requests may go on after SIGTERM; the rest of 25 s is for workers, relays, groups and the database."""
@@ -36,6 +45,8 @@ GC_THRESHOLDS = (50_000, 10, 10)
 SWITCH_INTERVAL_S = 0.0001
 """SQLite gives up the interpreter lock at every statement; at Python's default of 5 ms the writer thread would wait
 that long to get it back from a busy event loop. Measured: 47 claims/s at the default, 75 at this."""
+
+log = structlog.get_logger("serve")
 
 
 class _Server(uvicorn.Server):
@@ -54,13 +65,33 @@ class StartError(Exception):
     """A role cannot start; the text is one sentence for whoever started it, without any value of a setting."""
 
 
-def serve(folder: Path, role: str | None, host: str, port: int) -> None:
+def serve(
+    folder: Path, role: str | None, host: str, port: int | None = None, lock_descriptor: int | None = None
+) -> None:
     """Serve until SIGTERM or ctrl-C: role `all` from a data folder, else the one role of a role folder.
 
-    With a role's name the folder must be of that role. `StartError` if it cannot start.
+    With a role's name the folder must be of that role. Without `port` it is that of the role's own `base_url`.
+    `lock_descriptor` is the folder's lock where the parent process has it already. `StartError` if it cannot start.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    uvloop.run(_serve(folder, role, host, port))
+    uvloop.run(_serve(folder, role, host, port, lock_descriptor))
+
+
+def serve_bank(folder: Path, host: str, port: int) -> None:
+    """Serve the simulated bank of a sandbox by itself, under /bank, from its folder until SIGTERM or ctrl-C."""
+    clock = SystemClock()
+    with _told():
+        lock = lock_folder(folder)
+        listening = _bind(host, port)
+        configure_logging("info", clock)
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        app.include_router(health_routes(Readiness()))
+        app.mount("/bank", create_bank(folder, clock))
+    url = _url_of(host, listening.getsockname()[1])
+    log.info("serve.listening", url=url, role="bank", folder=str(folder), pid=os.getpid(), version=VERSION)
+    _Server(uvicorn.Config(app, host=host, log_config=None, access_log=False)).run([listening])
+    log.info("serve.stopped", pid=os.getpid())
+    lock.release()
 
 
 def migrate(folder: Path) -> list[str]:
@@ -83,25 +114,28 @@ def find_role_folder(data: Path, role: str, instance: str = "") -> Path:
     raise StartError(f"{data} has no role {name}; it has {', '.join(present)}")
 
 
-async def _serve(folder: Path, role: str | None, host: str, port: int) -> None:
+async def _serve(folder: Path, role: str | None, host: str, port: int | None, lock_descriptor: int | None) -> None:
     clock = SystemClock()
     with _told():
         folders = [folder / "roles" / name for name in roles.IN_ALL] if role == "all" else [folder]
+        if (folder / UNFINISHED).exists():
+            raise SettingsError(f"the sandbox in {folder} is not finished: write it anew with `gateway sandbox init`")
         settings = [load_settings(one) for one in folders]
         if role not in (None, "all", settings[0].role):
             raise SettingsError(f"{folder} is of role {settings[0].role}, not of {role}")
-        listening = _bind(host, port)
-        locks = [*map(lock_folder, dict.fromkeys([folder, *folders])), *_lock_bus(settings[0], folder)]
+        # the lock before the address: of two that serve one folder the second is told who the first is
+        locks = _lock(folder, folders, settings[0], lock_descriptor)
+        listening = _bind(host, _usual_port(load_settings(folders[0])) if port is None else port)
+        url = _url_of(host, listening.getsockname()[1])
         configure_logging(settings[0].log_level, clock)
         if role == "all":
-            gateway = await roles.open_all(folder, clock, extra_apps=_sandbox_apps(folder, host, port, clock))
+            gateway = await roles.open_all(folder, clock, extra_apps=_sandbox_apps(folder, url, clock))
         else:
             gateway = await roles.open_one(folder, clock)
     server = _Server(
         uvicorn.Config(
             gateway.app,
             host=host,
-            port=port,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -111,14 +145,47 @@ async def _serve(folder: Path, role: str | None, host: str, port: int) -> None:
     )
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    served = ", ".join(process.settings.instance for process in gateway.processes)
     async with roles.running(gateway):
-        sys.stderr.write(f"serving {folder} on http://{host}:{port}\n")
+        log.info("serve.listening", url=url, role=served, folder=str(folder), pid=os.getpid(), version=VERSION)
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when it has stopped: drain first
             signal.signal(number, signal.SIG_IGN)
         await server.serve([listening])
         signal.alarm(CLOSED_S_MAX)  # the last resort against a library that holds the process: the kernel ends it
+    log.info("serve.stopped", pid=os.getpid())
     for lock in locks:
         lock.release()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which says in our words that it was asked to stop; its own lines are left out."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        log.info("serve.stopping", reason=signal.Signals(sig).name, pid=os.getpid())
+        super().handle_exit(sig, frame)
+
+
+def _lock(folder: Path, folders: Sequence[Path], settings: RoleSettings, inherited: int | None) -> list[FolderLock]:
+    """Lock every folder that this process serves from; `inherited` is the lock of `folder` that its parent took."""
+    locks = []
+    if inherited is not None:
+        locks.append(FolderLock(inherited))
+        locks[0].name_holder()
+    bank = [folder / "bank"] if (folder / MARKER).is_file() else []
+    wanted = [path for path in dict.fromkeys([folder, *folders, *bank]) if path != folder or not locks]
+    return [*locks, *map(lock_folder, wanted), *_lock_bus(settings, folder)]
+
+
+def _usual_port(settings: RoleSettings) -> int:
+    """Take the port at which others look for the role; behind a proxy there is no such port on this machine."""
+    address = urlsplit(settings.base_url)
+    return address.port or DEFAULT_PORT if address.hostname in LOOPBACK else DEFAULT_PORT
+
+
+def _url_of(host: str, port: int) -> str:
+    """Return where programs on this machine reach what listens there; every address is also the loopback's."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 compared, not listened on
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -140,16 +207,17 @@ def _lock_bus(settings: RoleSettings, locked: Path) -> Iterator[FolderLock]:
         return
     try:
         yield lock_folder(folder)
-    except SettingsError:
-        text = f"another process has the embedded bus in {folder}: serve `all`, or take Kafka (setting `bus`)"
+    except FolderInUseError as error:
+        holder = "another process" if error.process_id is None else f"another process ({error.process_id})"
+        text = f"{holder} has the embedded bus in {folder}: serve `all`, or take Kafka (setting `bus`)"
         raise SettingsError(text) from None
 
 
-def _sandbox_apps(folder: Path, host: str, port: int, clock: Clock) -> dict[str, Any]:
-    """Mount the simulated bank where the data folder is a sandbox, and point its profiles at this port."""
-    if not (folder / "sandbox.json").is_file():
+def _sandbox_apps(folder: Path, url: str, clock: Clock) -> dict[str, Any]:
+    """Mount the simulated bank where the data folder is a sandbox, and point its profiles at this address."""
+    if not (folder / MARKER).is_file():
         return {}
-    rebase(folder, f"http://{host}:{port}")
+    rebase(folder, url)
     return {"/bank": create_bank(folder / "bank", clock)}
 
 
@@ -158,7 +226,7 @@ def _told() -> Iterator[None]:
     """Turn what a wrong or absent setting, file, key, schema or database raises into one sentence."""
     try:
         yield
-    except (SettingsError, KeyFileError, SchemaError, VerificationError) as error:
+    except (FolderInUseError, SettingsError, KeyFileError, SchemaError, VerificationError) as error:
         raise StartError(str(error)) from None
     except GatewayError as error:
         raise StartError(f"{error.code}: {error.sentence}") from None

@@ -50,6 +50,10 @@ class Served:
     async def start(self, failpoint: str | None = None) -> bool:
         """Start serving; True once every role is ready, False if the process died before that."""
         self._spawn(failpoint)
+        return await self.start_is_ready()
+
+    async def start_is_ready(self) -> bool:
+        """Wait until every role of the process is ready, or it has died."""
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False) as client:
             await until(lambda: self._ready_or_dead(client), "the gateway", within_s=START_S_MAX)
         return self.exit_code is None

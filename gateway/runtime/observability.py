@@ -2,7 +2,7 @@
 
 A log line is an event name and fields from `FIELDS`; anything else is dropped and only its name kept, values are cut
 at 200 characters, and exceptions appear as class and place, never as text: what people sent cannot reach the log.
-Lines of libraries keep their template without its arguments.
+Libraries are heard from WARNING up; their lines keep their template without its arguments.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ FIELDS = frozenset(
             "duration_ms",
             "task",
         ),
-        *("route", "method", "status", "host", "port", "job", "folder", "database", "bus", "version"),
+        *("route", "method", "status", "host", "port", "url", "pid", "job", "folder", "database", "bus", "version"),
         *("case_id", "claim_id", "msg_id", "eid", "batch_id", "obligation_id", "party", "rule", "year", "size"),
     }
 )
@@ -96,8 +96,8 @@ def configure_logging(level: str, clock: Clock, stream: TextIO = sys.stderr) -> 
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=max(number, logging.INFO), handlers=[_LibraryLines()], force=True)
-    logging.getLogger("httpx2").setLevel(max(number, logging.WARNING))  # a line a request would drown the rest
+    # What a library does in the ordinary course is told by our own lines, or by none.
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[_LibraryLines()], force=True)
 
 
 def keep_known_fields(_logger: Any, _method: str, event: Event) -> Event:

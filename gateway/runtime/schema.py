@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import structlog
 from alembic.autogenerate import compare_metadata, produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
@@ -25,6 +26,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, Connection, MetaData, create_engine, inspect, text
 
 from gateway.runtime.database import Database
+
+log = structlog.get_logger("schema")
 
 LOCK_S_MAX = 10.0
 REVISION_CHARACTERS_MAX = 32
@@ -133,6 +136,7 @@ def _migrate(connection: Connection, component_name: str, package: str, lock_s_m
         with Operations.context(context):
             importlib.import_module(f"{package}.{revision}").upgrade()
         context.stamp(script, revision)
+    log.info("schema.migrated", component=component_name, version=revisions[-1])
 
 
 def _current(connection: Connection, component_name: str) -> str | None:

@@ -2,14 +2,11 @@
 
 The only place that reads the environment. Order, strongest first: arguments, environment, one file a setting in
 `<folder>/secrets/` (`gateway_database_url`), `settings.toml`. Paths are relative to the folder. Unknown keys are
-refused, so that a misspelt limit is not silently the default. A role claims its database and locks its folder: it
-refuses to start with another's.
+refused, so that a misspelt limit is not silently the default. A role claims its database and locks its folder
+(`folder_lock.py`): it refuses to start with another's.
 """
 
-import fcntl
-import os
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -171,24 +168,3 @@ def claim_database(database: Database, owner: str) -> None:
 
     if database.run_sync(claim) != owner:
         raise SettingsError(f"the database of {owner} belongs to another role")
-
-
-@dataclass(frozen=True)
-class FolderLock:
-    """An exclusive lock on a data folder. The kernel lets go of it when the process ends, however it ends."""
-
-    descriptor: int
-
-    def release(self) -> None:
-        os.close(self.descriptor)
-
-
-def lock_folder(path: Path) -> FolderLock:
-    """Lock a data folder for the process's life; `SettingsError` if another process serves it."""
-    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise SettingsError(f"another process serves the folder {path.name}") from None
-    return FolderLock(descriptor)

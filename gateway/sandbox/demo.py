@@ -5,7 +5,6 @@ auditor, each with nothing but its profile file. It prints ids, states, amounts 
 """
 
 import asyncio
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +25,7 @@ from gateway.client import (
     Session,
     TreasurerClient,
 )
+from gateway.folder_lock import FolderLock, empty_sandbox, lock_folder
 from gateway.protocol.canonical import compact
 from gateway.protocol.clock import SystemClock
 from gateway.protocol.errors import UnavailableError
@@ -35,6 +35,7 @@ from gateway.sandbox.layout import Layout
 
 T = TypeVar("T")
 
+USUAL_PORT = 8080
 PATIENCE_S = 20.0
 STOP_S = 25.0
 
@@ -43,28 +44,43 @@ class DemoError(Exception):
     """The walk did not come to its end; the sentence says where."""
 
 
-def run_demo(data: Path, port: int) -> int:
-    """Make a sandbox in `data`, serve it, walk, stop serving; 0 if every step held."""
-    if data.exists():
-        shutil.rmtree(data)
-    port = port or _free_port()
+def run_demo(data: Path, port: int | None) -> int:
+    """Make a sandbox in `data` anew, serve it, walk, stop serving; 0 if every step held.
+
+    `port` None is the usual one, or any where that is taken; 0 is any. The folder's lock is held from before its old
+    content is deleted until the end, by this process and by the server, its child. Raises `FolderInUseError` and
+    `NotASandboxError`; nothing was deleted then.
+    """
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = lock_folder(data)
+    try:
+        port = _free_port(port)
+        empty_sandbox(data)
+        return _make_and_walk(data, port, lock)
+    finally:
+        lock.release()
+
+
+def _make_and_walk(data: Path, port: int, lock: FolderLock) -> int:
     started = time.monotonic()
     print(f"A new sandbox in {data}: every party, person and key in it is SYNTHETIC.", flush=True)
     init(data, layout=Layout(f"http://127.0.0.1:{port}"), clock=SystemClock())
-    server = _serve(data, port)
+    server = _serve(data, port, lock)
     try:
-        asyncio.run(_Walk(data).walk())
+        asyncio.run(_Walk(data, server).walk())
     except (DemoError, ApiProblem, UnavailableError) as error:
         print(f"\nThe walk stopped: {error}\nThe server's log is {data}/server.log", flush=True)
         return 1
     finally:
         _stop(server)
+        lock.name_holder()
     proven = _prove(data)
     print(f"\nDone in {time.monotonic() - started:.1f} s. What the demo made stays in {data}:")
     print(f"  {data}/roles/*/*.db        one database a role; none but sz and insurer can read the claim")
     print(f"  {data}/roles/audit/log/    the log as static files (tlog-tiles)")
     print(f"  {data}/profiles/           act as any party yourself")
-    print("Next: `make run`, then open http://127.0.0.1:8080/sz/reference or /log/ ; README.md says who reads what.")
+    run = "make run" if data == Path("build/demo") else f"gateway run all --data {data}"
+    print(f"Next: `{run}`, then open http://127.0.0.1:{port}/ ; README.md says who reads what.")
     return proven
 
 
@@ -81,16 +97,29 @@ def run_served_demo(data: Path) -> int:
     return proven
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_port(port: int | None) -> int:
+    """Find out where to serve, before anything is deleted; `OSError` if the port asked for is taken."""
+    for candidate in (USUAL_PORT, 0) if port is None else (port,):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError as error:
+                if port is not None:
+                    raise OSError(error.errno, error.strerror, f"127.0.0.1:{port}") from None
+                continue
+            return int(probe.getsockname()[1])
+    raise DemoError("no port is free")
 
 
-def _serve(data: Path, port: int) -> "subprocess.Popen[bytes]":
+def _serve(data: Path, port: int, lock: FolderLock) -> "subprocess.Popen[bytes]":
+    """Start the server; it inherits the folder's lock, so that there is no moment at which nobody has it."""
     command = [sys.executable, "-m", "gateway", "run", "all", "--data", str(data), "--port", str(port)]
+    command += ["--lock-descriptor", str(lock.descriptor)]
     with (data / "server.log").open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603 our own command
+        return subprocess.Popen(  # noqa: S603 our own command
+            command, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock.descriptor,)
+        )
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:
@@ -114,6 +143,8 @@ def _prove(data: Path) -> int:
 @dataclass
 class _Walk:
     data: Path
+    server: "subprocess.Popen[bytes] | None" = None
+    """The process that this program started; without one the services run already."""
     sessions: list[Any] = field(default_factory=list)
 
     def profile(self, client_id: str) -> Profile:
@@ -143,6 +174,9 @@ class _Walk:
 
     async def _wait_until_ready(self, hospital: HospitalClient) -> None:
         async def ready() -> bool:
+            if self.server is not None and self.server.poll() is not None:
+                lines = (self.data / "server.log").read_text(encoding="utf-8").splitlines()
+                raise DemoError(f"the server did not start: {lines[-1] if lines else 'it printed nothing'}")
             try:
                 await hospital.validate(self.bill("inpatient-direct"))
             except (UnavailableError, ApiProblem) as problem:

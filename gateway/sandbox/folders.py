@@ -10,12 +10,15 @@ kafka/, postgres/     of services only: what the broker and the database server 
 offline/              root and registry key: in real life they never lie on a server
 """
 
+import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from gateway.folder_lock import LOCK, MARKER, UNFINISHED, empty_sandbox
 from gateway.protocol.canonical import pretty, read_json_object
 from gateway.protocol.clock import Clock
 from gateway.protocol.commitments import verifier_key
@@ -48,12 +51,17 @@ OPENING_MINOR = 1_000_000_000_00
 
 
 def init(folder: Path, *, layout: Layout, clock: Clock) -> Sandbox:
-    """Write a new sandbox into `folder`; `FileExistsError` if there is one already."""
-    if (folder / "trust.json").exists():
-        raise FileExistsError(folder / "trust.json")
+    """Write a new sandbox into `folder`, new or empty; `FileExistsError` if it holds anything.
+
+    Who may be served from it while this runs holds its lock. What an earlier `init` left half written is deleted.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if (folder / UNFINISHED).exists():
+        empty_sandbox(folder)
+    if {path.name for path in folder.iterdir()} - {LOCK}:
+        raise FileExistsError(folder)
+    write(folder / UNFINISHED, "")
     sandbox = found(folder, layout=layout, clock=clock)
-    write(folder / "sandbox.json", pretty({"label": LABEL, "base_url": layout.base_url}))
     write(folder / "calendars" / "sandbox.csv", CALENDAR.rstrip())
     year = clock.now().year
     log_key = PrivateKey.generate("audit/log/1", "Ed25519")
@@ -67,19 +75,39 @@ def init(folder: Path, *, layout: Layout, clock: Clock) -> Sandbox:
         for client in actor.clients:
             _write_profile(sandbox, actor, client)
     _write_bills(folder / "bills")
+    # from here on it is a whole sandbox
+    write(folder / MARKER, pretty({"label": LABEL, "base_url": layout.base_url}))
+    (folder / UNFINISHED).unlink()
     return sandbox
 
 
 def rebase(folder: Path, base_url: str) -> None:
-    """Point an existing sandbox at another address: profiles, settings, bank and witness URLs, in place."""
-    before = read_json_object((folder / "sandbox.json").read_bytes())["base_url"]
+    """Point an existing sandbox at another address: profiles, settings, bank and witness URLs.
+
+    Every file is replaced whole and `sandbox.json` last: if we die here, the next start does the rest.
+    """
+    before = read_json_object((folder / MARKER).read_bytes())["base_url"]
     if before == base_url:
         return
-    patterns = ("profiles/*.json", "roles/*/settings.toml", "roles/*/*.json", "log-policy.txt", "sandbox.json")
+    # not `:8080` inside of `:80801`
+    address = re.compile(re.escape(before) + "(?![0-9])")
+    patterns = ("profiles/*.json", "roles/*/settings.toml", "roles/*/*.json", "log-policy.txt", MARKER)
     for path in (path for pattern in patterns for path in sorted(folder.glob(pattern))):
         text = path.read_text(encoding="utf-8")
-        if before in text:
-            path.write_text(text.replace(before, base_url), encoding="utf-8")
+        if address.search(text):
+            _replace(path, address.sub(lambda _: base_url, text))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file anew under its mode, whole or not at all."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, path.stat().st_mode & 0o777)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
 
 
 def _write_role(sandbox: Sandbox, role: str, extra: Mapping[str, str]) -> None:

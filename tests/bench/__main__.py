@@ -10,6 +10,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from gateway.folder_lock import FolderInUseError, lock_folder
 from gateway.protocol.canonical import pretty
 from tests.bench.kafka_paths import measure_consumers
 from tests.bench.machine import flush_ms
@@ -39,9 +40,14 @@ def main() -> None:
     parser.add_argument("--memory-claims", type=int, default=10_000, help="claims before memory is read; 0 skips it")
     given = parser.parse_args()
     BUILD.mkdir(exist_ok=True)
+    try:
+        lock = lock_folder(BUILD)
+    except FolderInUseError as error:
+        sys.exit(str(error))
     rows = asyncio.run(measure(min(given.seconds, 120.0), min(given.memory_claims, 20_000)))
     (BUILD / "bench.json").write_text(pretty({"rows": [row.as_dict() for row in rows]}) + "\n", encoding="utf-8")
     print(table(rows))
+    lock.release()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gateway.client import Profile, Session
 from gateway.client.transport import Answer
+from gateway.folder_lock import remove_tree
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from tests.bench.load import Connection, Measured, drive
@@ -66,7 +67,7 @@ async def measure_services(folder: Path, seconds: float) -> list[Row]:
 
 @contextlib.asynccontextmanager
 async def _house(folder: Path, programs: Path, options: Sequence[str]) -> AsyncIterator[tuple[RoleProcesses, Path]]:
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder)
     folder.mkdir(parents=True)
     server = PostgresServer.start(programs, options)
     try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from gateway.client import Profile, Session
 from gateway.client.transport import Retry
+from gateway.folder_lock import remove_tree
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import SystemClock
 from gateway.sandbox.folders import init
@@ -53,7 +53,7 @@ async def _server(command: list[str], port: int, path: str) -> AsyncIterator["su
 
 async def measure_database(folder: Path, database: str, seconds: float, memory_claims: int) -> list[Row]:
     """Measure the bare peer and the gateway on one database, in the same run."""
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder)
     folder.mkdir(parents=True)
     if database == "sqlite":
         return await _measure(folder, database, None, seconds, memory_claims)

@@ -169,8 +169,8 @@ async def test_one_role_runs_by_its_name_and_the_embedded_bus_belongs_to_it(data
     process.terminate()
 
     assert process.wait(25) == 0
-    assert sentence(twin).endswith("another process serves the folder hk")
-    assert "another process has the embedded bus" in sentence(other)
+    assert sentence(twin).endswith(f"roles/hk is in use by process {process.pid}; stop it first")
+    assert f"another process ({process.pid}) has the embedded bus" in sentence(other)
     assert f"cannot listen on 127.0.0.1:{port}" in sentence(elsewhere)
 
 

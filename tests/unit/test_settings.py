@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.runtime.kafka_access import kafka_limits
-from gateway.runtime.settings import RoleSettings, SettingsError, load_settings, lock_folder
+from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
 from gateway.runtime.supervised import KafkaLimits
 
 GOOD = 'role = "hk"\nbase_url = "https://hub.example/hk"\n[extra]\nparty = "ins-harbour"\n'
@@ -81,16 +81,6 @@ def test_settings_do_not_change_after_the_start(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="frozen"):
         settings.role = "sz"  # type: ignore[misc] # what is tested
-
-
-def test_a_folder_is_served_by_one_process_at_a_time(tmp_path: Path) -> None:
-    lock = lock_folder(tmp_path)
-
-    with pytest.raises(SettingsError, match="another process"):
-        lock_folder(tmp_path)
-
-    lock.release()
-    lock_folder(tmp_path).release()
 
 
 def _moved(settings: RoleSettings) -> set[str]:
