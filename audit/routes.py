@@ -18,9 +18,12 @@ from gateway.runtime.auth import Caller, require
 from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.parameters import PathId
+from gateway.runtime.web.links import Link, Page, Section, answer_page
 
 Auditor = Annotated[Caller, Depends(require("audit:read"))]
 SUBMISSION_BYTES_MAX = 64 * 1024
+ABOUT_LOG = """One log a year: a checkpoint and tiles that never change. Verify one off line, with keys from elsewhere:
+`python -m audit.verify log --log ADDRESS/YEAR/ --trust FILE`."""
 
 
 def audit_routes(deps: Deps) -> APIRouter:
@@ -62,9 +65,12 @@ def log_routes(folder: Path, vkeys: dict[str, str]) -> APIRouter:
     routes = APIRouter(tags=["log"])
 
     @routes.get("/")
-    async def get_years() -> Response:
-        """List the years; one log a year."""
-        return reply(200, {"logs": [{"year": year, "vkey": vkey} for year, vkey in sorted(vkeys.items())]})
+    async def get_years(request: Request) -> Response:
+        """List the years; one log a year. A browser gets a page."""
+        years = sorted(vkeys.items())
+        sections = [Section(f"Log of {year}", _year_links(year), f"Verifier key `{vkey}`") for year, vkey in years]
+        body = {"logs": [{"year": year, "vkey": vkey} for year, vkey in years]}
+        return answer_page(request, Page("The signed log (C2SP tlog-tiles)", ABOUT_LOG, sections), body)
 
     @routes.get("/{year}/vkey")
     async def get_vkey(year: PathId) -> Response:
@@ -91,6 +97,13 @@ def log_routes(folder: Path, vkeys: dict[str, str]) -> APIRouter:
         return Response(raw, media_type="application/octet-stream", headers=headers)
 
     return routes
+
+
+def _year_links(year: str) -> list[Link]:
+    return [
+        Link(f"{year}/checkpoint", "Checkpoint", "the newest head that is signed and cosigned"),
+        Link(f"{year}/vkey", "Verifier key", "compare it with the one that you got elsewhere"),
+    ]
 
 
 def _headers(cache: str) -> dict[str, str]:

@@ -34,6 +34,7 @@ from audit.checkpoint import parse_policy
 from audit.note import ED25519_COSIGNATURE, Ed25519Signer, VerifierKey, parse_vkey
 from audit.sequencer import Sequencer
 from audit.witness import Deps as WitnessDeps
+from gateway import VERSION
 from gateway.claims.actions import Deps as ClaimsDeps
 from gateway.client.insurer import InsurerClient
 from gateway.client.profile import Profile
@@ -59,6 +60,7 @@ from gateway.runtime.outgoing import Sender
 from gateway.runtime.process import RoleProcess
 from gateway.runtime.settings import RoleSettings, load_settings
 from gateway.runtime.supervised import within
+from gateway.runtime.web.links import front_routes
 from settlement.actions import Deps as SettlementDeps
 from settlement.documents import account_holder
 from settlement.payment import AccountHolder
@@ -348,6 +350,7 @@ async def _open(found: Sequence[RoleSettings], clock: Clock, extra_apps: Mapping
         outside.inside[_host(found[0].base_url)] = httpx2.ASGITransport(app)
     bus = await _open_bus(found[0], clock)
     processes = []
+    faces: dict[str, str] = {}
     for settings in found:
         process = await RoleProcess.open(settings, bus, clock)
         processes.append(process)
@@ -355,8 +358,10 @@ async def _open(found: Sequence[RoleSettings], clock: Clock, extra_apps: Mapping
             url = _host(settings.base_url) + prefix
             inner_url = _host(settings.inner_url) + prefix if settings.inner_url else ""
             app.mount(prefix, process.app(title, components, url, inner_url))
+            faces[prefix] = title
     for prefix, extra_app in extra_apps.items():
         app.mount(prefix, extra_app)
+    app.include_router(front_routes(app.title, VERSION, faces))
     return Gateway(app, bus, processes)
 
 

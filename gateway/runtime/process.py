@@ -41,6 +41,7 @@ from gateway.runtime.settings import RoleSettings, claim_database
 from gateway.runtime.supervised import within
 from gateway.runtime.verbatim import VerbatimReader
 from gateway.runtime.waiting import Gauges, Reading, read_waiting
+from gateway.runtime.web.links import face_routes
 from gateway.runtime.web.reference import reference_routes
 from gateway.runtime.worker import Worker
 
@@ -140,6 +141,7 @@ class RoleProcess:
         app.include_router(health_routes(self.readiness))
         app.include_router(metrics_routes())
         app.include_router(reference_routes(app))
+        app.include_router(face_routes(title))
         return app
 
     def start(self) -> None:

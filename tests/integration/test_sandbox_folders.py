@@ -32,7 +32,9 @@ async def running(tmp_path: Path) -> AsyncIterator[Served]:
 
 def base_urls(data: Path) -> set[str]:
     """Return every address that a profile, a role's settings or the sandbox's own file names."""
-    profiles = [read_json_object(path.read_bytes()) for path in data.glob("profiles/*-*.json") if path.stem != "log-trust"]
+    profiles = [
+        read_json_object(path.read_bytes()) for path in data.glob("profiles/*-*.json") if path.stem != "log-trust"
+    ]
     assert profiles
     settings = [path.read_text() for path in data.glob("roles/*/settings.toml")]
     lines = [line for text in settings for line in text.splitlines() if line.startswith("base_url")]

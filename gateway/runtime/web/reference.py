@@ -76,7 +76,9 @@ def reference_routes(app: FastAPI) -> APIRouter:
     @routes.get("/reference")
     async def get_reference(request: Request) -> Response:
         found = document(app, request.scope.get("root_path", ""))
-        page = _template().render(document=found, groups=_groups(found), problem=list(_tree(PROBLEM_SCHEMA, found)))
+        page = template("reference.html").render(
+            document=found, groups=_groups(found), problem=list(_tree(PROBLEM_SCHEMA, found))
+        )
         return Response(page, 200, {"content-security-policy": POLICY}, "text/html")
 
     @routes.get("/reference.css")
@@ -250,7 +252,8 @@ def _code_spans(text: str) -> Markup:
 
 
 @cache
-def _template() -> Any:
+def template(name: str) -> Any:
+    """Return a template of this package: everything is escaped, an unknown name is an error."""
     environment = Environment(
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
@@ -258,4 +261,4 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["code_spans"] = _code_spans
-    return environment.from_string(files(__package__).joinpath("reference.html").read_text(encoding="utf-8"))
+    return environment.from_string(files(__package__).joinpath(name).read_text(encoding="utf-8"))
