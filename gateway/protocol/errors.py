@@ -42,8 +42,8 @@ class Fault:
     def as_dict(self, language: str = "en") -> dict[str, Any]:
         """Build one item of `errors`: code, pointer, detail, fix, and the facts as members of their own."""
         hint = hint_for(self.code)
-        fix = hint.fix(language) + tell(self.facts, language)
-        return {"code": self.code, "pointer": self.pointer, "detail": hint.sentence, "fix": fix, **self.facts}
+        sentence, fix = hint.sentence_in(language), hint.fix(language) + tell(self.facts, language)
+        return {"code": self.code, "pointer": self.pointer, "detail": sentence, "fix": fix, **self.facts}
 
 
 class GatewayError(Exception):
@@ -76,7 +76,7 @@ class GatewayError(Exception):
         """Build the RFC 9457 body; members beyond the RFC: code, errors, fix, request_id, allowed_actions."""
         body: dict[str, Any] = {
             "type": f"urn:szhk:problem:{self.code}",
-            "title": self.sentence,
+            "title": hint_for(self.code).sentence_in(language),
             "status": self.status,
             "code": self.code,
             "fix": hint_for(self.code).fix(language) + tell(self.facts, language),

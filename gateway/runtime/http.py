@@ -107,7 +107,8 @@ def problem(
 ) -> Response:
     """Answer an error as problem+json in the caller's language; `extra` members stand beside those of RFC 9457."""
     language = language_of(request)
-    all_headers = {"cache-control": "no-store", "content-language": language, **(headers or {})}
+    all_headers = {"cache-control": "no-store", "content-language": language, "vary": "Accept-Language"}
+    all_headers |= dict(headers or {})
     if error.retry_after_s is not None:
         all_headers["retry-after"] = str(error.retry_after_s)
     if error.status == 401:

@@ -1,4 +1,4 @@
-"""`/`, a role's `/`, `/log/` and the guides: a page for a browser, JSON for a program, and no link that leads nowhere."""
+"""`/`, a role's `/`, `/log/` and the guides: a page for a browser, JSON for a program, no link that leads nowhere."""
 
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser

@@ -282,12 +282,17 @@ async def test_a_callers_request_id_is_kept_and_an_unfit_one_replaced(http: http
         ("zh;q=nonsense, en", "en"),
     ],
 )
-async def test_the_fix_is_told_in_the_callers_language(http: httpx2.AsyncClient, accepted: str, language: str) -> None:
+async def test_title_and_fix_are_told_in_the_callers_language(
+    http: httpx2.AsyncClient, accepted: str, language: str
+) -> None:
     answer = await http.get("/hk/v1/bug", headers={"Accept-Language": accepted})
 
     assert answer.headers["content-language"] == language
     fixes = {"en": "Try again", "zh-Hans": "请用同一个", "zh-Hant": "請用同一個"}
+    titles = {"en": "The gateway failed", "zh-Hans": "网关内部", "zh-Hant": "閘道內部"}
     assert problem(answer)["fix"].startswith(fixes[language])
+    assert problem(answer)["title"].startswith(titles[language])
+    assert answer.headers["vary"] == "Accept-Language"
 
 
 async def post(http: httpx2.AsyncClient, body: Any, **headers: str) -> httpx2.Response:

@@ -89,7 +89,8 @@ def test_a_dead_process_is_not_named_as_the_holder(data: Path) -> None:
 
 
 def test_a_lock_on_a_file_that_was_deleted_meanwhile_is_not_a_lock(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flock, replaced = fcntl.flock, []
+    flock = fcntl.flock
+    replaced: list[int] = []
 
     def replace_first(descriptor: int, kind: int) -> None:
         # between our opening and our locking another command removes the folder's lock and makes a new one

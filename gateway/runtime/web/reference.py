@@ -29,7 +29,10 @@ PROBLEM_SCHEMA: Mapping[str, Any] = {
     "required": ["type", "title", "status", "code", "fix", "request_id"],
     "properties": {
         "type": {"type": "string", "description": "`urn:szhk:problem:` and the code"},
-        "title": {"type": "string", "description": "What is wrong, in one sentence"},
+        "title": {
+            "type": "string",
+            "description": "What is wrong, in one sentence, in the language of `Accept-Language`",
+        },
         "status": {"type": "integer"},
         "code": {"type": "string", "description": "Stable; programs decide by it"},
         "fix": {"type": "string", "description": "What to do, in the language of `Accept-Language`"},
@@ -43,7 +46,7 @@ PROBLEM_SCHEMA: Mapping[str, Any] = {
                 "properties": {
                     "code": {"type": "string"},
                     "pointer": {"type": "string", "description": "JSON Pointer (RFC 6901) into the body"},
-                    "detail": {"type": "string"},
+                    "detail": {"type": "string", "description": "As `title`, of this fault"},
                     "fix": {"type": "string"},
                 },
             },
