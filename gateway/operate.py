@@ -1,13 +1,17 @@
 """What an operator's commands do: ask a role's operators' API with a personal key, and tell people what it says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gateway.client import ApiProblem, Profile, Session
+from gateway.client.transport import Retry
 from gateway.protocol.canonical import compact
-from gateway.protocol.errors import UnavailableError
+from gateway.protocol.errors import GatewayError, UnavailableError
+from gateway.protocol.hints import HINTS
 from gateway.protocol.identifiers import mint
 from gateway.protocol.topics import MONEY_TOPICS
 
@@ -17,15 +21,66 @@ IDS_MAX = 500
 """What the API takes in one list and in one wish."""
 
 
+RETRY = Retry(attempts_max=2, longest_s=2.0)
+"""A person waits for the answer, and can ask again."""
+
+SCOPE = "operate"
+"""What every operation here takes; the registry grants it to a client."""
+
+
+class OperatorError(Exception):
+    """Why a role did not do what was asked, in one sentence; `refused` if it answered, and its answer was no."""
+
+    def __init__(self, sentence: str, *, refused: bool) -> None:
+        super().__init__(sentence)
+        self.refused = refused
+
+
+@asynccontextmanager
+async def _session(path: Path, role: str) -> AsyncIterator[Session]:
+    """Speak with one role by a profile; every failure of it is an `OperatorError`, but not the profile's own."""
+    profile = Profile.load(path)
+    async with Session(profile, role, retry=RETRY) as session:
+        try:
+            yield session
+        except ApiProblem as problem:
+            # a server that fails or is overloaded has not refused; 404 without a code of ours is somebody else's
+            raise OperatorError(_refusal(problem, profile, role), refused=problem.status < 500) from None
+        except UnavailableError as error:
+            hint = HINTS[error.code]
+            raise OperatorError(f"{hint.sentence} {hint.fix_en} ({session.url})", refused=False) from None
+        except GatewayError as error:
+            unreadable = "what answers there is not a gateway of this version"
+            raise OperatorError(f"{session.url}: {unreadable} ({error.code})", refused=False) from None
+
+
+def _refusal(problem: ApiProblem, profile: Profile, role: str) -> str:
+    """Say why a role refused: which scope or registration is missing and where it is granted, else its own hint."""
+    client, entry = profile.client_id, f"the registry entry of {profile.party}"
+    if problem.code in ("auth.scope", "auth.scope-refused"):
+        if SCOPE not in profile.scopes:
+            return f"The profile of {client} lacks the scope `{SCOPE}`; {entry} grants it (clients, `scopes`)."
+        return f"The registry does not grant {client} the scope `{SCOPE}` for role {role}: see {entry} (clients)."
+    if problem.code == "auth.client-unknown":
+        return f"The registry does not list {client} for role {role}: see {entry} (clients, `roles`)."
+    hint = HINTS.get(problem.code)
+    if hint is None:
+        at = f"HTTP {problem.status} from {profile.url_of(role)}"
+        return f"{at}, which is not an answer of role {role}: check the profile's base URL and `roles`."
+    places = "".join(f"; {fault.code} {fault.pointer}".rstrip() for fault in problem.errors)
+    request = f", request {problem.request_id}" if problem.status >= 500 and problem.request_id else ""
+    return f"{hint.sentence} {hint.fix_en} ({problem.status} {problem.code}{places}{request})"
+
+
 async def ask(profile: Path, role: str, path: str) -> dict[str, Any]:
-    """Read one answer; raises `ApiProblem` or `UnavailableError` as a sentence for people."""
-    async with Session(Profile.load(profile), role) as session:
+    """Read one answer; raises `OperatorError`."""
+    async with _session(profile, role) as session:
         return (await session.get(f"{OPERATIONS}/{path}")).json()
 
 
 async def ask_list(profile: Path, role: str, what: str, limit: int | None = None) -> tuple[list[dict[str, Any]], bool]:
     """Read a list page by page, at most `limit` rows of it; says whether there are more."""
-    async with Session(Profile.load(profile), role) as session:
+    async with _session(profile, role) as session:
         return await _read_list(session, what, limit)
 
 
@@ -61,7 +116,7 @@ class Outcome:
 
 async def act(profile: Path, role: str, path: str, form: Mapping[str, Any], ids: Sequence[int] = ()) -> Outcome:
     """Have something done, in as many requests as `ids` take."""
-    async with Session(Profile.load(profile), role) as session:
+    async with _session(profile, role) as session:
         return await _act(session, path, [{**form, "ids": list(part)} for part in _parts(ids)] or [dict(form)])
 
 
@@ -70,7 +125,7 @@ async def retry_all(profile: Path, role: str) -> Outcome:
 
     A request holds the ids that were there when it was asked for; what is parked later is in no one's request.
     """
-    async with Session(Profile.load(profile), role) as session:
+    async with _session(profile, role) as session:
         found, _ = await _read_list(session, "parked", None)
         money = [row["id"] for row in found if row["topic"] in MONEY_TOPICS]
         others = [row["id"] for row in found if row["topic"] not in MONEY_TOPICS]
@@ -92,12 +147,13 @@ async def _act(session: Session, path: str, forms: Sequence[Mapping[str, Any]]) 
 
 @dataclass(frozen=True)
 class Report:
-    """What one role says of itself; `silent` is why it could not be asked."""
+    """What one role says of itself; `silent` is why it could not be asked, `refused` whether it answered at all."""
 
     role: str
     checks: Mapping[str, str] = field(default_factory=dict)
     findings: Sequence[Mapping[str, Any]] = ()
     silent: str | None = None
+    refused: bool = False
 
     @property
     def ill(self) -> bool:
@@ -105,6 +161,8 @@ class Report:
 
     def lines(self) -> list[str]:
         """Say it for a terminal: one line if all is well, else what is wrong and the page that tells what to do."""
+        if self.silent and self.refused:
+            return [f"{self.role}: cannot be examined: {self.silent}"]
         if self.silent:
             return [f"{self.role}: does not answer: {self.silent}", "    docs/operating/alarms/not-ready.md"]
         if not self.ill:
@@ -122,13 +180,14 @@ class Report:
 
 
 async def examine(profile: Path, roles: Sequence[str]) -> list[Report]:
-    """Ask each role's doctor; one that does not answer, or refuses, is reported as silent."""
-    reports = []
-    for role in roles:
-        try:
-            found = await ask(profile, role, "doctor")
-        except (ApiProblem, UnavailableError) as error:
-            reports.append(Report(role, silent=str(error)))
-        else:
-            reports.append(Report(role, found["checks"], found["findings"]))
-    return reports
+    """Ask every role's doctor at once; one that does not answer, or refuses, is reported with the reason."""
+    Profile.load(profile)
+    return list(await asyncio.gather(*(_examine(profile, role) for role in roles)))
+
+
+async def _examine(profile: Path, role: str) -> Report:
+    try:
+        answer = await ask(profile, role, "doctor")
+    except OperatorError as error:
+        return Report(role, silent=str(error), refused=error.refused)
+    return Report(role, answer["checks"], answer["findings"])

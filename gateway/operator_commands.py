@@ -293,19 +293,20 @@ def _tell(outcome: "Outcome", role: str, *, as_json: bool) -> None:
 
 
 def _answered(asked: Coroutine[Any, Any, T]) -> T:
-    """Wait for a role's answer; a refusal ends the command with its sentence."""
-    from gateway.client import ApiProblem
+    """Wait for a role's answer; whatever goes wrong ends the command with one sentence and exit code 1."""
     from gateway.client.profile import ProfileFileError
+    from gateway.operate import OperatorError
     from gateway.protocol.errors import GatewayError
 
     try:
         return asyncio.run(asked)
-    except ApiProblem as problem:
-        raise click.ClickException(f"{problem}\n{problem.fix}".rstrip()) from None
-    except ProfileFileError as error:
+    except (OperatorError, ProfileFileError) as error:
         raise click.ClickException(str(error)) from None
     except GatewayError as error:
-        raise click.ClickException(f"{error.code}: {error.sentence}") from None
+        places = "".join(f"; {fault.code} {fault.pointer}".rstrip() for fault in error.faults)
+        raise click.ClickException(f"{error.sentence} ({error.code}{places})") from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or 'this machine'}: {error.strerror}") from None
 
 
 def _print_table(found: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ unknown (no answer in time, connection broken): the gateway answers a repetition
 
 import asyncio
 import random
+import socket
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,6 +31,9 @@ ASSERTION_LIFETIME = timedelta(minutes=4)
 TOKEN_SPARE = timedelta(seconds=30)
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 AGAIN = (429, 503)
+CONNECT_S = 10.0
+READ_S = 30.0
+"""How long an answer may take, beside what the server was asked to wait."""
 
 
 class ApiProblem(Exception):  # noqa: N818 RFC 9457 calls it a problem
@@ -216,7 +221,7 @@ class Session:
     ) -> httpx2.Response:
         """Send one request, again as `Retry` allows; `UnavailableError` when no answer came at all."""
         sent = {**headers, "X-Request-Id": mint("req")}
-        timeout = httpx2.Timeout(10.0, read=30.0 + wait_s)
+        timeout = httpx2.Timeout(CONNECT_S, read=READ_S + wait_s)
         attempt = 1
         while True:
             retry_after = None
@@ -225,9 +230,9 @@ class Session:
                 response = await self._http.request(
                     method, self.url + path, content=body(), headers=sent, params=query, timeout=timeout
                 )
-            except httpx2.TransportError:
+            except httpx2.TransportError as error:
                 if last:
-                    raise UnavailableError("client.unreachable") from None
+                    raise _unreachable(error) from None
             else:
                 retry_after = response.headers.get("Retry-After")
                 asked_s = self._retry.pause_s(attempt, retry_after)
@@ -235,6 +240,22 @@ class Session:
                     return response
             await asyncio.sleep(self._retry.pause_s(attempt, retry_after))
             attempt += 1
+
+
+def _unreachable(error: httpx2.TransportError) -> UnavailableError:
+    """Tell apart why no answer came; the library says it only in what it was raised from."""
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return UnavailableError("client.tls-failed")
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return UnavailableError("client.host-unknown")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return UnavailableError("client.connection-refused")
+    if isinstance(error, httpx2.TimeoutException):
+        return UnavailableError("client.timed-out")
+    return UnavailableError("client.unreachable")
 
 
 def _checked(response: httpx2.Response) -> Answer:

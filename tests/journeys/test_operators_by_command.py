@@ -132,4 +132,21 @@ async def test_a_profile_that_is_missing_or_no_operators_is_refused_in_a_sentenc
         hospital = await operators.run("bus", "lag", by="hosp-nanshan-his", role="sz")
 
         assert (nobody.code, nobody.err) == (1, "Error: nobody.json is missing\n")
-        assert (hospital.code, hospital.err.count("\n")) == (1, 2)
+        assert (hospital.code, hospital.err.count("\n")) == (1, 1)
+        assert "The profile of hosp-nanshan-his lacks the scope `operate`" in hospital.err
+
+
+async def test_the_doctor_names_the_scope_that_a_profile_lacks_and_where_it_is_granted(tmp_path: Path) -> None:
+    async with desk(tmp_path / "data") as operators:
+        said = await operators.run("doctor", by="hosp-nanshan-his", role="sz")
+        [report] = (await operators.run("doctor", "--json", by="hosp-nanshan-his", role="sz")).json()
+        elsewhere = await operators.run("doctor", by="hosp-nanshan-his", role="core")
+
+        assert said.code == 1
+        assert said.out == (
+            "sz: cannot be examined: The profile of hosp-nanshan-his lacks the scope `operate`; "
+            "the registry entry of hosp-nanshan grants it (clients, `scopes`).\n"
+        )
+        assert "does not answer" not in said.out + elsewhere.out
+        assert report["refused"] is True
+        assert "lacks the scope" in elsewhere.out
