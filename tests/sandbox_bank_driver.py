@@ -14,7 +14,7 @@ from gateway.sandbox.bank import create_bank
 from settlement.bank_entry import BankEntry
 from settlement.channels.iso20022_http import Iso20022Http
 from settlement.iso20022.pain001 import write_pain001
-from settlement.iso20022.pain002 import read_pain002
+from settlement.iso20022.pain002 import References, read_pain002
 from settlement.payment import PaymentInstruction
 from tests.settlement_builders import (
     the_hospital,
@@ -57,8 +57,8 @@ class Bank:
 
     def said(self, answer: httpx2.Response, payment: PaymentInstruction) -> tuple[str | None, tuple[str, ...]]:
         assert answer.status_code == 200
-        found = read_pain002(answer.content).of(payment.end_to_end_id)
-        return found.status, found.reasons
+        found = read_pain002(answer.content).of(References.sent_with(payment))
+        return found.code, found.reasons
 
     async def journal(self) -> dict[str, Any]:
         found: dict[str, Any] = read_json((await self.client.get("/v1/journal")).content)

@@ -12,7 +12,7 @@ from gateway.protocol.errors import MalformedInputError
 from gateway.protocol.outgoing import Incoming, Outgoing
 from settlement.iso20022.camt054 import read_camt054
 from settlement.iso20022.pain001 import write_pain001
-from settlement.iso20022.pain002 import read_pain002
+from settlement.iso20022.pain002 import References, Status, read_pain002
 from settlement.payment import PaymentInstruction
 from settlement.ports import BankAnswer, BankProfile, Notifications, Verdict
 
@@ -22,7 +22,8 @@ _CURSOR = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _ACCEPTED = frozenset({"ACTC", "ACCP", "ACSP", "ACWC", "ACWP", "ACPD", "ACFC", "ACSC", "ACCC"})
 """ExternalPaymentTransactionStatus1Code: the bank has it and goes on. Money is believed only when an entry shows it."""
 _REJECTED = frozenset({"RJCT", "CANC"})
-_DUPLICATE = "DUPL"
+_DUPLICATES = frozenset({"DUPL", "AM05", "DU01", "DU02", "DU03", "DU04", "DU05"})
+"""ExternalStatusReason1Code: the bank has this payment, or one under the same reference, already."""
 
 
 class Iso20022Http:
@@ -39,10 +40,11 @@ class Iso20022Http:
         """Read the verdict. *Duplicate* is no refusal: the bank has something like it, so its status is asked first."""
         if answer.status != 200:
             return BankAnswer(Verdict.UNKNOWN, f"http-{answer.status}")
-        found = _read_status(payment, answer.body)
-        if found.verdict is Verdict.REJECTED and found.reason == _DUPLICATE:
-            return BankAnswer(Verdict.UNKNOWN, _DUPLICATE)
-        return found
+        status = _status_of(payment, answer.body)
+        duplicate = next((reason for reason in status.reasons if reason in _DUPLICATES), None)
+        if status.code in _REJECTED and duplicate is not None:
+            return BankAnswer(Verdict.UNKNOWN, duplicate)
+        return _answer(status)
 
     def ask_status(self, payment: PaymentInstruction, profile: BankProfile) -> Outgoing:
         url = f"{_root(profile)}/payments/{quote(payment.message_id, safe='')}"
@@ -53,7 +55,7 @@ class Iso20022Http:
             return BankAnswer(Verdict.NOT_FOUND)
         if answer.status != 200:
             return BankAnswer(Verdict.UNKNOWN, f"http-{answer.status}")
-        return _read_status(payment, answer.body)
+        return _answer(_status_of(payment, answer.body))
 
     def ask_notifications(self, profile: BankProfile, cursor: str) -> Outgoing:
         query = f"?after={quote(cursor, safe='')}" if cursor else ""
@@ -76,15 +78,13 @@ def _headers(profile: BankProfile) -> Mapping[str, str]:
     return {"Accept": _XML, "Authorization": f"Bearer {profile.token}"}
 
 
-def _read_status(payment: PaymentInstruction, body: bytes) -> BankAnswer:
-    report = read_pain002(body)
-    if report.original_message_id != payment.message_id:
-        raise MalformedInputError("channel.other-payment")
-    found = report.of(payment.end_to_end_id)
-    if found.uetr not in {None, payment.uetr}:
-        raise MalformedInputError("channel.other-payment")
-    if found.status in _ACCEPTED:
-        return BankAnswer(Verdict.ACCEPTED, found.status)
-    if found.status in _REJECTED:
-        return BankAnswer(Verdict.REJECTED, found.reasons[0] if found.reasons else found.status)
-    return BankAnswer(Verdict.UNKNOWN, found.status)
+def _status_of(payment: PaymentInstruction, body: bytes) -> Status:
+    return read_pain002(body).of(References.sent_with(payment))
+
+
+def _answer(status: Status) -> BankAnswer:
+    if status.code in _ACCEPTED:
+        return BankAnswer(Verdict.ACCEPTED, status.code)
+    if status.code in _REJECTED:
+        return BankAnswer(Verdict.REJECTED, status.reasons[0] if status.reasons else status.code)
+    return BankAnswer(Verdict.UNKNOWN, status.code)

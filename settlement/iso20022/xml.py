@@ -3,6 +3,9 @@
 Nothing outside the bytes is ever read: no DOCTYPE, no entities, no network, a size cap; comments and processing
 instructions are dropped, so that they cannot split a code in two. Every function raises `MalformedInputError`
 (`iso20022.<what>`) and nothing else. Namespaces pin the version: another version is another message.
+
+Texts that are only passed on are never a reason to refuse a message: `text` makes visible what cannot be printed and
+cuts what is longer than any field of the schema.
 """
 
 import re
@@ -11,16 +14,20 @@ from datetime import date
 
 from lxml import etree
 
+from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.errors import MalformedInputError
 from gateway.protocol.money import MINOR_DIGITS, Money
 
 XML_BYTES_MAX = 8 * 1024 * 1024
-TEXT_LENGTH_MAX = 140
-"""The longest of the fields that are read: one line of unstructured remittance."""
+TEXT_LENGTH_MAX = 350
+"""Characters kept of one text. Max35Text stays whole even if each of its characters has to be escaped to ten;
+unstructured remittance is Max140Text."""
 
 Element = etree._Element  # noqa: SLF001 lxml names its public element class this way
 
-_AMOUNT = re.compile(r"\+?([0-9]{1,15})(?:\.([0-9]{0,2})0{0,3})?")
+_AMOUNT_LENGTH_MAX = 40
+_AMOUNT = re.compile(r"\+?0*([0-9]{0,15})(?:\.([0-9]{0,2})0*)?")
+"""xs:decimal: leading and trailing zeros are spelling and no part of the value."""
 _DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T.*|Z|[+-][0-9]{2}:[0-9]{2})?", re.DOTALL)
 
 
@@ -67,12 +74,25 @@ def required(node: Element, path: str) -> Element:
 
 
 def text(node: Element, path: str) -> str | None:
-    """Return the text at `path`, None where the element is absent or blank; a longer one than any is refused."""
+    """Return the visible text at `path`, at most `TEXT_LENGTH_MAX` characters; None where it is absent or blank."""
     found = child(node, path)
     written = ((found.text if found is not None else None) or "").strip()
-    if len(written) > TEXT_LENGTH_MAX:
-        raise MalformedInputError("iso20022.text-too-long")
-    return written or None
+    return visible(written) or None
+
+
+def visible(written: str) -> str:
+    """Escape what cannot be printed by its code point, and cut what is too long; a cut text ends in its own digest.
+
+    The digest keeps two long texts apart that begin alike, since texts are part of an entry's identity.
+    """
+    shown = "".join(sign if sign.isprintable() else _escaped(sign) for sign in written)
+    if len(shown) <= TEXT_LENGTH_MAX:
+        return shown
+    return f"{shown[: TEXT_LENGTH_MAX - 17]}~{sha256_hex(written.encode())[:16]}"
+
+
+def _escaped(sign: str) -> str:
+    return f"\\u{ord(sign):04x}" if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}"
 
 
 def required_text(node: Element, path: str) -> str:
@@ -83,14 +103,19 @@ def required_text(node: Element, path: str) -> str:
 
 
 def read_amount(node: Element) -> Money:
-    """Read an amount element with its `Ccy`; more than two decimals, other than zeros, are refused."""
-    currency = node.get("Ccy", "")
-    match = _AMOUNT.fullmatch((node.text or "").strip())
-    if match is None or currency not in MINOR_DIGITS:
+    """Read an amount element with its `Ccy`. The value decides, not its spelling: `.50`, `300.000` are amounts.
+
+    Parts of a minor unit (`iso20022.amount`) and currencies that we keep no books in (`iso20022.currency`) are refused.
+    """
+    currency, written = node.get("Ccy", ""), (node.text or "").strip()
+    match = _AMOUNT.fullmatch(written) if len(written) <= _AMOUNT_LENGTH_MAX else None
+    if match is None or not any(sign.isdigit() for sign in written):
         raise MalformedInputError("iso20022.amount")
+    if currency not in MINOR_DIGITS:
+        raise MalformedInputError("iso20022.currency")
     whole, fraction = match.groups()
     try:
-        return Money(int(whole) * 100 + int((fraction or "").ljust(2, "0")), currency)
+        return Money(int(whole or "0") * 100 + int((fraction or "").ljust(2, "0")), currency)
     except MalformedInputError:
         raise MalformedInputError("iso20022.amount") from None
 

@@ -18,7 +18,7 @@ def an_answer(status: str, reason: str | None = None, *, message_id: str | None 
       <GrpHdr><MsgId>S</MsgId><CreDtTm>2026-03-02T01:00:00Z</CreDtTm></GrpHdr>
       <OrgnlGrpInfAndSts><OrgnlMsgId>{message_id or PAYMENT.message_id}</OrgnlMsgId>
         <OrgnlMsgNmId>pain.001.001.09</OrgnlMsgNmId></OrgnlGrpInfAndSts>
-      <OrgnlPmtInfAndSts><OrgnlPmtInfId>P</OrgnlPmtInfId><TxInfAndSts>
+      <OrgnlPmtInfAndSts><OrgnlPmtInfId>{PAYMENT.message_id}</OrgnlPmtInfId><TxInfAndSts>
         <OrgnlEndToEndId>{PAYMENT.end_to_end_id}</OrgnlEndToEndId>{own_uetr}<TxSts>{status}</TxSts>{why}
       </TxInfAndSts></OrgnlPmtInfAndSts></CstmrPmtStsRpt></Document>"""
     return Incoming(200, {}, body.encode())
