@@ -4,6 +4,7 @@ Every move of an obligation is announced to core by an outcome, in the same comm
 journal entry.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -37,6 +38,9 @@ WRITER = "settlement"
 
 CLOCK_SKEW = timedelta(seconds=60)
 """How far a treasurer's clock may be ahead of ours; the same as for logins."""
+OWN_WORDS = "own-words"
+_CODE = re.compile(r"[A-Z0-9]{1,4}|[a-z]+(?:[.-][a-z]+)*")
+"""An external code of ISO 20022, or one of our own, such as `disputed` and `account.unknown`."""
 
 
 @dataclass(frozen=True)
@@ -155,12 +159,16 @@ def _read_approval(deps: Deps, batch: Batch, *, party: str, person: str | None, 
 def payment_record(
     deps: Deps, name: str, obligation: Obligation, *, cause: str | None = None, facts: dict[str, Any] | None = None
 ) -> Record:
+    """Record a move of an obligation. Only a code is clear: a reason in the bank's own words is committed."""
+    reason = obligation.reason_code
+    coded = reason is None or _CODE.fullmatch(reason) is not None
     clear = {
         "claim_id": obligation.claim_id,
         "obligation_id": obligation.obligation_id,
         "reference": obligation.end_to_end_id,
-        "reason_code": obligation.reason_code,
+        "reason_code": reason if coded else OWN_WORDS,
     }
+    facts = (facts or {}) | ({} if coded else {"reason": reason})
     return record(name, at=deps.clock.now(), case_id=obligation.case_id, clear=clear, facts=facts, cause=cause)
 
 

@@ -34,6 +34,8 @@ def state_event(message: ClaimState) -> dict[str, Any]:
     }
     if message.reference is not None:
         shown["reference"] = message.reference
+    if message.reason_code is not None:
+        shown["reason_code"] = message.reason_code
     if message.amount_minor is not None and message.currency is not None:
         shown |= {"amount": amount(message.amount_minor, message.currency), "currency": message.currency}
     return shown

@@ -314,6 +314,7 @@ def _tell_hospital(deps: Deps, claim: Claim, event: str, made: Record, outcome: 
         reference=outcome.reference if outcome else None,
         amount_minor=outcome.amount_minor if outcome else None,
         currency=outcome.currency if outcome else None,
+        reason_code=outcome.reason_code if outcome else None,
     )
     return Post(HOSPITAL_NOTICES, claim.case_id, "claim_state", made, message=message)
 

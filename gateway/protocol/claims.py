@@ -169,6 +169,8 @@ class ClaimState(Message):
     reference: str | None = None
     amount_minor: int | None = None
     currency: str | None = None
+    reason_code: str | None = None
+    """Why a payment was refused or stopped, as settlement heard it."""
 
 
 class Accepted(Message):

@@ -41,6 +41,8 @@ def _type(name: str, role: str, clear: str = "", committed: str = "") -> RecordT
 
 _CLAIM = "claim_id claim_version msg_id manifest_sha256"
 _MONEY = "claim_id obligation_id reference reason_code"
+_REASON = "reason"
+"""A bank's own words about a payment: anything may stand in them, so they are committed and never clear."""
 
 _TYPES = (
     _type(
@@ -62,19 +64,19 @@ _TYPES = (
     _type("claim.payment", "core", "claim_id revision payment_state reference"),
     _type("obligation.asked", "core", "claim_id obligation_id decision_version", "amount_minor currency"),
     _type("obligation.void_asked", "core", "claim_id obligation_id reason_code"),
-    _type("obligation.opened", "core", _MONEY, "amount_minor currency"),
-    _type("obligation.held", "core", _MONEY),
-    _type("obligation.voided", "core", _MONEY),
-    _type("obligation.too_late", "core", _MONEY),
+    _type("obligation.opened", "core", _MONEY, f"amount_minor currency {_REASON}"),
+    _type("obligation.held", "core", _MONEY, _REASON),
+    _type("obligation.voided", "core", _MONEY, _REASON),
+    _type("obligation.too_late", "core", _MONEY, _REASON),
     _type("batch.made", "core", "batch_id batch_sha256 count currency"),
     _type("batch.approved", "core", "batch_id batch_sha256 approvals"),
-    _type("payment.instructed", "core", _MONEY, "amount_minor currency"),
-    _type("payment.accepted", "core", _MONEY),
-    _type("payment.rejected", "core", _MONEY),
-    _type("payment.unknown", "core", _MONEY),
-    _type("payment.debited", "core", _MONEY),
-    _type("payment.credited", "core", _MONEY, "amount_minor currency"),
-    _type("payment.reconciled", "core", _MONEY),
+    _type("payment.instructed", "core", _MONEY, f"amount_minor currency {_REASON}"),
+    _type("payment.accepted", "core", _MONEY, _REASON),
+    _type("payment.rejected", "core", _MONEY, _REASON),
+    _type("payment.unknown", "core", _MONEY, _REASON),
+    _type("payment.debited", "core", _MONEY, _REASON),
+    _type("payment.credited", "core", _MONEY, f"amount_minor currency {_REASON}"),
+    _type("payment.reconciled", "core", _MONEY, _REASON),
     _type("payment.break", "core", "reference kind"),
     _type("registry.published", "core", "release release_sha256"),
     _type("claim.delivered", "hk", _CLAIM),

@@ -11,6 +11,9 @@ from pydantic import Field
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.exchange import Message
 
+REASON_LENGTH_MAX = 350
+"""A bank's own reason is Max35Text in any script (ISO 20022); what cannot be printed in it is escaped to ten signs."""
+
 
 def obligation_id(claim_id: str, decision_version: int) -> str:
     """Derive the id that is unique for ever for one decision of one claim."""
@@ -58,4 +61,5 @@ class Outcome(Message):
     currency: str
     at: str
     reference: str | None = None
-    reason_code: str | None = Field(default=None, max_length=8)
+    reason_code: str | None = Field(default=None, max_length=REASON_LENGTH_MAX)
+    """Our own code, an ISO 20022 external code, or the bank's own words, made visible."""
