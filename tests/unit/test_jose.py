@@ -198,10 +198,15 @@ def test_a_recipient_never_chooses_the_key_agreement(alg: str) -> None:
         open_sealed(compact(found).decode(), READER)
 
 
-@pytest.mark.parametrize("members", [{"aad": "AAAA"}, {"unprotected": {"zip": "DEF"}}, {"recipients": {}}, {"iv": 1}])
+@pytest.mark.parametrize("members", [{"aad": "a b"}, {"unprotected": []}, {"recipients": {}}, {"iv": 1}])
 def test_a_dossier_of_another_form_is_malformed(members: dict[str, Any]) -> None:
     with pytest.raises(MalformedInputError, match=r"dossier\.malformed"):
         open_sealed(compact(a_sealed() | members).decode(), READER)
+
+
+def test_authenticated_data_that_was_added_later_does_not_open() -> None:
+    with pytest.raises(BadSignatureError, match=r"dossier\.cannot-open"):
+        open_sealed(compact(a_sealed() | {"aad": "AAAA"}).decode(), READER)
 
 
 def test_a_dossier_that_names_its_reader_twice_does_not_open() -> None:
