@@ -175,25 +175,25 @@ def an_acknowledged(**changes: Any) -> AcknowledgedManifest:
 
 
 def a_returned(**changes: Any) -> ReturnedManifest:
-    defaults = _answer(2) | {"based_on": 1, "class_code": "G101"}
+    defaults = _answer(2) | {"based_on": 1, "class_code": "G003"}
     built: ReturnedManifest = _built(ReturnedManifest, defaults, changes)
     return built
 
 
 def a_disputed(**changes: Any) -> DisputedManifest:
-    built: DisputedManifest = _built(DisputedManifest, _answer(3) | {"differences": ()}, changes)
+    built: DisputedManifest = _built(DisputedManifest, _answer(3) | {"differences": ("/content_sha256",)}, changes)
     return built
 
 
 def an_entry(*lines: int, benefit: int, patient: int = 0, other: int = 0, **changes: Any) -> Entry:
-    """Build an entry in minor units; what is not benefit carries the class code `G101`."""
+    """Build an entry in minor units; what is not benefit carries the class code `G003`."""
     defaults = {
         "lines": lines,
         "benefit_minor": benefit,
         "patient_minor": patient,
         "other_payer_minor": other,
         "adjusted_minor": 0,
-        "class_code": "G101" if patient or other or changes.get("adjusted_minor") else None,
+        "class_code": "G003" if patient or other or changes.get("adjusted_minor") else None,
     }
     built: Entry = _built(Entry, defaults, changes)
     return built

@@ -12,6 +12,7 @@ from typing import Any
 from adapters.sz import vocabulary as names
 from gateway.protocol.claims import ReturnedManifest
 from gateway.protocol.decisions import DecidedManifest, Entry
+from gateway.protocol.differences import DIFFERENCES_MAX, UNREADABLE
 from gateway.protocol.errors import GatewayError
 from gateway.protocol.exchange import unpack
 from gateway.protocol.fhir import systems
@@ -21,7 +22,6 @@ from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.money import Money
 from gateway.protocol.reasons import REASONS
 
-DIFFERENCES_MAX = 50
 TEXTS_MAX = 200
 
 TheirAnswer = DecidedManifest | ReturnedManifest
@@ -35,18 +35,18 @@ class Opened:
     differences: tuple[str, ...]
 
 
-def unreadable(manifest: TheirAnswer) -> Opened:
-    """Stand in for a dossier that cannot be opened or is not the one that was signed."""
-    return Opened(_shown(manifest, None), ("/content_sha256",))
+def unreadable(manifest: TheirAnswer, difference: str) -> Opened:
+    """Stand in for an answer whose content cannot be read; `difference` says how far the reader came."""
+    return Opened(_shown(manifest, None), (difference,))
 
 
 def read_answer(packed: bytes, manifest: TheirAnswer) -> Opened:
     """Read the packed content; content that is no answer is a difference, not an error."""
     try:
         response = read_bundle(unpack(packed)).one(ClaimResponse)
-        differences = tuple(_differences(response, manifest))[:DIFFERENCES_MAX]
+        differences = tuple(dict.fromkeys(_differences(response, manifest)))[:DIFFERENCES_MAX]
     except GatewayError:
-        return Opened(_shown(manifest, None), ("/content",))
+        return unreadable(manifest, UNREADABLE)
     return Opened(_shown(manifest, response), differences)
 
 
@@ -54,17 +54,20 @@ def _differences(response: ClaimResponse, manifest: TheirAnswer) -> Iterator[str
     stated = [*response.identifier, *([response.request.identifier] if response.request else [])]
     if any(one and one.system == names.CLAIM_ID and one.value != manifest.claim_id for one in stated):
         yield "/claim_id"
+    if (response.status, response.use) != ("active", "claim"):
+        # what has been withdrawn, or is an estimate, is no answer of this type
+        yield "/type"
     if isinstance(manifest, DecidedManifest):
         yield from _item_differences(response, manifest)
         yield from _figure_differences(response, manifest)
 
 
 def _item_differences(response: ClaimResponse, manifest: DecidedManifest) -> Iterator[str]:
-    for place, item in enumerate(response.item):
+    for item in response.item:
         index = _integer(item, names.ENTRY)
         covered = [entry for entry in manifest.entries if item.item_sequence - 1 in entry.lines]
         if not covered or (index is not None and _at(manifest, index) not in covered):
-            yield f"/item/{place}"
+            yield "/entries"
 
 
 def _figure_differences(response: ClaimResponse, manifest: DecidedManifest) -> Iterator[str]:
@@ -75,18 +78,24 @@ def _figure_differences(response: ClaimResponse, manifest: DecidedManifest) -> I
             name = _figure_name(figure)
             if name is None:
                 continue
-            if _at(manifest, index) is None or figure.amount is None or figure.amount.currency != manifest.currency:
+            if _at(manifest, index) is None:
+                yield "/entries"
+            elif figure.amount is None or figure.amount.currency != manifest.currency:
                 yield f"/entries/{index}"
             else:
                 told[index, name] += money_of(figure.amount).amount_minor
         for (index, name), minor in sorted(told.items()):
             if minor != getattr(manifest.entries[index], name):
                 yield f"/entries/{index}/{name}"
+    yield from _total_differences(response, manifest)
+
+
+def _total_differences(response: ClaimResponse, manifest: DecidedManifest) -> Iterator[str]:
     for stated in response.total:
         if stated.category.code_of(systems.ADJUDICATION) == "benefit":
             benefit = Money(manifest.benefit_minor, manifest.currency)
             if money_of(stated.amount) != benefit:
-                yield "/benefit_minor"
+                yield "/entries"
 
 
 def _header_figures(response: ClaimResponse) -> Iterator[tuple[Adjudication, int]]:

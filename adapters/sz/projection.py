@@ -17,6 +17,7 @@ from gateway.protocol.canonical import compact, read_json_object, sha256_hex
 from gateway.protocol.claims import ClaimState, DisputedManifest, Rejected
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.decisions import DecidedManifest
+from gateway.protocol.differences import difference_of
 from gateway.protocol.errors import BadSignatureError, GatewayError, MalformedInputError, NotFoundError
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import Typ, key_id, sign
@@ -66,11 +67,14 @@ async def _load_with_secret(tx: Transaction, *, deps: Deps, claim_id: str) -> tu
 
 
 def _open(deps: Deps, delivery: Delivery, manifest: TheirAnswer) -> Opened:
-    hospital = manifest.recipients[0]
+    """Open with any seal key of the hospital that is held: an answer may be sealed to the one before a change."""
+    prefix = f"{manifest.recipients[0]}/seal/"
+    held = deps.keyring.keys
+    keys = [held[kid] for kid in sorted(held, reverse=True) if kid.startswith(prefix)]
     try:
-        packed = open_dossier(delivery.exchange.dossier, manifest, deps.keyring.named(f"{hospital}/seal/"))
-    except (BadSignatureError, MalformedInputError):
-        return unreadable(manifest)
+        packed = open_dossier(delivery.exchange.dossier, manifest, *keys)
+    except (BadSignatureError, MalformedInputError) as error:
+        return unreadable(manifest, difference_of(error))
     return read_answer(packed, manifest)
 
 

@@ -1,33 +1,46 @@
 """Messages in: what hospitals and insurers say of claims, and what settlement says of money."""
 
+from typing import TypeVar
+
 from gateway.claims import actions
 from gateway.claims.actions import Deps
+from gateway.protocol.acceptance import check_acceptance
 from gateway.protocol.claims import AcknowledgedManifest, DisputedManifest, ReturnedManifest, SubmittedManifest
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import GatewayError
+from gateway.protocol.exchange import Manifest
 from gateway.protocol.settlements import Outcome
 from gateway.runtime.component import Delivery
 from gateway.runtime.database import Transaction
 
+M = TypeVar("M", bound=Manifest)
+
+
+def _newly_arrived(deps: Deps, delivery: Delivery, kind: type[M]) -> M:
+    """Return a party's manifest once each of its clear fields stands in its table; stored ones are never asked."""
+    manifest = delivery.manifest_as(kind)
+    check_acceptance(manifest, deps.trust.directory)
+    return manifest
+
 
 async def on_submitted(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.receive(tx, deps, delivery, delivery.manifest_as(SubmittedManifest))
+    await actions.receive(tx, deps, delivery, _newly_arrived(deps, delivery, SubmittedManifest))
 
 
 async def on_acknowledged(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.acknowledge(tx, deps, delivery, delivery.manifest_as(AcknowledgedManifest))
+    await actions.acknowledge(tx, deps, delivery, _newly_arrived(deps, delivery, AcknowledgedManifest))
 
 
 async def on_returned(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.return_unprocessed(tx, deps, delivery, delivery.manifest_as(ReturnedManifest))
+    await actions.return_unprocessed(tx, deps, delivery, _newly_arrived(deps, delivery, ReturnedManifest))
 
 
 async def on_disputed(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.dispute(tx, deps, delivery, delivery.manifest_as(DisputedManifest))
+    await actions.dispute(tx, deps, delivery, _newly_arrived(deps, delivery, DisputedManifest))
 
 
 async def on_decided(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.decide(tx, deps, delivery, delivery.manifest_as(DecidedManifest))
+    await actions.decide(tx, deps, delivery, _newly_arrived(deps, delivery, DecidedManifest))
 
 
 async def on_outcome(tx: Transaction, deps: Deps, delivery: Delivery) -> None:

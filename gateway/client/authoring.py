@@ -14,10 +14,12 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from gateway.client import vocabulary as names
+from gateway.protocol.acceptance import acceptance_faults
 from gateway.protocol.canonical import b64url, compact
 from gateway.protocol.claims import AcknowledgedManifest, DisputedManifest, ReturnedManifest, SubmittedManifest
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.decisions import Bearer, DecidedManifest, Entry, unbalanced
+from gateway.protocol.differences import DIFFERENCES_MAX
 from gateway.protocol.errors import Fault, InvalidInputError, NotFoundError
 from gateway.protocol.exchange import (
     NONCE_BYTES,
@@ -40,7 +42,8 @@ from gateway.protocol.messages import parse_manifest
 from gateway.protocol.money import Money
 from gateway.protocol.registry import Directory
 
-DIFFERENCES_MAX = 50
+AUTHOR = "insurer"
+"""The kind of party that authors here, as the registry names it; an administrator answers alike."""
 FIRST_REVISION = 1
 """Core takes a claim in at revision 1; every later one is told in its `accepted`."""
 
@@ -114,9 +117,13 @@ def acknowledge(author: Author, claim: SubmittedManifest, *, based_on: int, at: 
 
 
 def dispute(author: Author, claim: SubmittedManifest, differences: Sequence[str], *, at: datetime) -> Authored:
-    """Say where content and manifest differ; it stops the claim and its money."""
-    told = tuple(differences[:DIFFERENCES_MAX])
-    return _authored(author, DisputedManifest(**_answer(author, claim, at), in_reply_to=claim.msg_id, differences=told))
+    """Say where content and manifest differ; it stops the claim and its money.
+
+    `InvalidInputError` where there is no difference, or one outside the closed set of `differences.py`.
+    """
+    named = tuple(differences[:DIFFERENCES_MAX])
+    manifest = DisputedManifest(**_answer(author, claim, at), in_reply_to=claim.msg_id, differences=named)
+    return _authored(author, manifest)
 
 
 def return_claim(
@@ -179,7 +186,7 @@ def hospital_bears(directory: Directory, claim: SubmittedManifest, at: datetime)
 
 def decision_faults(manifest: DecidedManifest, claim: SubmittedManifest, hospital_bears: frozenset[str]) -> list[Fault]:
     """Name what core would refuse, and adjustments that the contract does not let the hospital bear."""
-    faults = unbalanced(manifest, claim.line_amounts_minor)
+    faults = unbalanced(manifest, claim.line_amounts_minor) + acceptance_faults(manifest, kind=AUTHOR, parties=None)
     if manifest.benefit_minor > claim.asked_minor:
         faults.append(Fault("decision.over-asked", "/entries"))
     faults += [
@@ -222,6 +229,9 @@ def _answer(author: Author, claim: SubmittedManifest, at: datetime, packed: byte
 
 
 def _authored(author: Author, manifest: Manifest, dossier: str | None = None) -> Authored:
+    faults = acceptance_faults(manifest, kind=AUTHOR, parties=None)
+    if faults:
+        raise InvalidInputError("message.invalid", faults=faults)
     payload = compact(manifest.model_dump(mode="json", exclude_none=True))
     posted = Posted(sign(payload, author.sign_key, Typ.MANIFEST), dossier)
     check_sizes((posted.manifest, posted.dossier))

@@ -10,6 +10,7 @@ from hashlib import sha256
 from gateway.client import vocabulary as names
 from gateway.protocol.canonical import parse_b64url
 from gateway.protocol.claims import Eligibility, Payee, SubmittedManifest
+from gateway.protocol.differences import UNREADABLE
 from gateway.protocol.errors import RefuseError
 from gateway.protocol.fhir import systems
 from gateway.protocol.fhir.bundle import Bundle
@@ -28,12 +29,13 @@ _PAYEE_TYPE = {Payee.HOSPITAL: "provider", Payee.INSURED: "subscriber"}
 def compare(bundle: Bundle, manifest: SubmittedManifest) -> tuple[str, ...]:
     """Name every clear field that the content contradicts or leaves out; empty means content and manifest agree.
 
-    A bundle that has not exactly one claim, coverage and consent cannot be compared: its error's code is returned.
+    A bundle that has not exactly one claim, coverage and consent cannot be compared: `/content` is returned. The sum
+    of the lines is no field of the manifest, so a total that differs is `/line_amounts_minor`.
     """
     try:
         claim, coverage, consent = bundle.one(Claim), bundle.one(Coverage), bundle.one(Consent)
-    except RefuseError as error:
-        return (error.code,)
+    except RefuseError:
+        return (UNREADABLE,)
     found = (
         *_identity(claim, manifest),
         *_lines(claim.item, manifest),
@@ -84,7 +86,7 @@ def _adds_up(item: Item, net: Money) -> bool:
 def _billing(claim: Claim, manifest: SubmittedManifest) -> Iterator[str]:
     total = _money(claim.total)
     if total is None or total.amount_minor != manifest.total_minor:
-        yield "/total_minor"
+        yield "/line_amounts_minor"
     if total is not None and total.currency != manifest.currency:
         yield "/currency"
     if claim.payee is None or claim.payee.type.code_of(systems.PAYEE_TYPE) != _PAYEE_TYPE[manifest.payee]:

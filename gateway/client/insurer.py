@@ -164,11 +164,14 @@ class InsurerClient:
             authoring.acknowledge(await self.author(), opened.manifest, based_on=based_on, at=self._clock.now())
         )
 
-    async def dispute(self, opened: OpenedClaim) -> Sent:
-        """Say that content and manifest differ; it stops the claim and its money."""
-        return await self._send(
-            authoring.dispute(await self.author(), opened.manifest, opened.differences, at=self._clock.now())
-        )
+    async def dispute(self, opened: OpenedClaim, differences: Sequence[str] = ()) -> Sent:
+        """Say that content and manifest differ; it stops the claim and its money.
+
+        By default the differences are those found on opening; your own are pointers into the manifest too. None at all
+        is `InvalidInputError`: a dispute says where to look.
+        """
+        named = differences or opened.differences
+        return await self._send(authoring.dispute(await self.author(), opened.manifest, named, at=self._clock.now()))
 
     async def return_claim(
         self, opened: OpenedClaim, *, class_code: str, texts: Texts, based_on: int = FIRST_REVISION

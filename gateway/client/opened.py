@@ -10,6 +10,7 @@ from datetime import datetime
 
 from gateway.client.comparison import compare
 from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
+from gateway.protocol.differences import UNREADABLE, difference_of
 from gateway.protocol.errors import BadSignatureError, RefuseError
 from gateway.protocol.exchange import Exchange, unpack
 from gateway.protocol.fhir import systems
@@ -40,7 +41,7 @@ class OpenedLine:
 
 @dataclass(frozen=True, slots=True)
 class OpenedClaim:
-    """`differences` are JSON Pointers into the manifest, or one code that says why the dossier cannot be read.
+    """`differences` are JSON Pointers into the manifest, or one of `/dossier`, `/content_sha256`, `/content`.
 
     `content` is the FHIR collection Bundle as JSON bytes; it never shows in `repr`.
     """
@@ -82,14 +83,7 @@ def open_submitted(
         raise BadSignatureError("exchange.not-a-claim")
     if party not in manifest.recipients or manifest.case_id != verified.stamp.key:
         raise BadSignatureError("exchange.not-for-us")
-    content: bytes | None = None
-    bundle: Bundle | None = None
-    try:
-        content = unpack(_open(exchange.dossier, manifest, seal_keys))
-        bundle = read_bundle(content)
-        differences = compare(bundle, manifest)
-    except RefuseError as error:
-        differences = (error.code,)
+    content, bundle, differences = _read_dossier(exchange.dossier, manifest, seal_keys)
     return OpenedClaim(
         manifest=manifest,
         token=exchange.manifest,
@@ -119,15 +113,21 @@ def _verified(exchange: Exchange, directory: Directory, now: datetime) -> Verifi
     return verify_exchange(exchange, directory, topic=INSURER_DELIVERIES, key=key, writer="core", now=now)
 
 
-def _open(dossier: str | None, manifest: SubmittedManifest, keys: Sequence[PrivateKey]) -> bytes:
-    """Open with whichever key it is sealed to; after a change of keys more than one may be held."""
-    for key in keys[:-1]:
-        try:
-            return open_dossier(dossier, manifest, key)
-        except BadSignatureError as error:
-            if error.code != "dossier.cannot-open":
-                raise
-    return open_dossier(dossier, manifest, keys[-1])
+def _read_dossier(
+    dossier: str | None, manifest: SubmittedManifest, keys: Sequence[PrivateKey]
+) -> tuple[bytes | None, Bundle | None, tuple[str, ...]]:
+    """Open, inflate, read and compare; the differences say at which of these steps it ended."""
+    try:
+        packed = open_dossier(dossier, manifest, *keys)
+    except RefuseError as error:
+        return None, None, (difference_of(error),)
+    content: bytes | None = None
+    try:
+        content = unpack(packed)
+        bundle = read_bundle(content)
+    except RefuseError:
+        return content, None, (UNREADABLE,)
+    return content, bundle, compare(bundle, manifest)
 
 
 def lines_of(manifest: SubmittedManifest, bundle: Bundle | None) -> tuple[OpenedLine, ...]:

@@ -34,9 +34,12 @@ COMPUTED = frozenset(
     (
         "gateway/client/transport.py",  # reads what a gateway answered
         "gateway/protocol/canonical.py",  # the codes of JSON, each with its place added
+        "gateway/protocol/acceptance.py",  # literals of the `…_fault` checks of its table
+        "gateway/protocol/dossier_checks.py",  # literals of `_key_fault`, and what the reader of the form found
         "gateway/protocol/errors.py",  # an error without faults becomes one
         "gateway/protocol/exchange.py",  # pydantic's types
         "gateway/protocol/fhir/wire.py",  # pydantic's types, by a table of literals
+        "gateway/protocol/sealed.py",  # `dossier.zip` and `dossier.crit`, by name
         "gateway/protocol/identifier_checks.py",  # one code a scheme
         "gateway/runtime/http.py",  # pydantic's types
         "gateway/runtime/parameters.py",  # the same

@@ -26,6 +26,7 @@ from tests.core_claims import Core
 from tests.parties import (
     CASE,
     CLAIM,
+    HOSPITAL,
     INSURER,
     NOW,
     OTHER_INSURER,
@@ -275,3 +276,34 @@ async def test_an_answer_addressed_to_another_party_is_refused(core: Core) -> No
         await core.take(an_acknowledged(recipients=(OTHER_INSURER,)))
 
     assert (await core.claim(CLAIM)).state is State.RECEIVED
+
+
+async def test_core_refuses_what_no_table_allows_and_names_it(core: Core) -> None:
+    await core.take(a_submitted())
+    await core.take(an_acknowledged())
+    decision = a_decision(entries=(an_entry(0, 1, benefit=120_000, class_code="G999"),))
+    by_insurer = a_disputed(differences=("Chan Tai Man",))
+    by_hospital = a_disputed(sender=HOSPITAL, recipients=(INSURER,), differences=("/asked_minor",))
+
+    refused = []
+    for message in (decision, by_insurer, by_hospital, a_returned(class_code="G028")):
+        with pytest.raises(InvalidInputError, match=r"message\.invalid") as error:
+            await core.take(message)
+        refused += [(fault.code, fault.pointer) for fault in error.value.faults]
+
+    assert refused == [
+        ("reason.unknown", "/entries/0/class_code"),
+        ("dispute.difference-unknown", "/differences/0"),
+        ("dispute.difference-unknown", "/differences/0"),
+        ("reason.unknown", "/class_code"),
+    ]
+    assert (await core.claim(CLAIM)).state is State.IN_REVIEW
+
+
+async def test_a_claim_with_a_token_that_is_a_persons_number_is_refused(core: Core) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        await core.take(a_submitted(receipt_tokens=("11010519491231002X",)))
+
+    assert [(fault.code, fault.pointer) for fault in refused.value.faults] == [
+        ("field.names-a-person", "/receipt_tokens/0")
+    ]

@@ -97,7 +97,7 @@ async def test_a_dispute_stops_the_claim(home: House) -> None:
     claimed = await hand_in(home)
     insurer = Insurer(home)
 
-    sent = await insurer.client.dispute(await insurer.open(claimed))
+    sent = await insurer.client.dispute(await insurer.open(claimed), ["/asked_minor"])
 
     assert (await insurer.outcome(sent.msg_id)).state == "disputed"
 

@@ -150,7 +150,7 @@ async def test_a_dossier_for_somebody_else_is_kept_without_content_and_disputed(
 
     [kept] = await desk.read(select(claims))
     [answer] = await desk.read(select(answers))
-    assert (kept.content, listed(kept.differences)) == (None, ["dossier.cannot-open"])
+    assert (kept.content, listed(kept.differences)) == (None, ["/dossier"])
     assert answer.type == "disputed"
 
 

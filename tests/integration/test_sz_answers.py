@@ -1,6 +1,6 @@
 """What comes back to the Shenzhen edge: states, decisions, returns and rejections, as core delivers them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -12,8 +12,9 @@ from gateway.client.authoring import Author, Authored, Decision, DecisionEntry
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.claims import ClaimState, DisputedManifest, Rejected, SubmittedManifest
 from gateway.protocol.clock import VirtualClock
+from gateway.protocol.differences import BY_HOSPITAL, is_difference
 from gateway.protocol.exchange import Posted, content_hash, pack, read_payload, unpack
-from gateway.protocol.jose import Typ, seal, sign
+from gateway.protocol.jose import PrivateKey, Typ, seal, sign
 from gateway.protocol.messages import parse_manifest
 from gateway.protocol.opening import open_sealed
 from gateway.protocol.topics import HOSPITAL_REQUESTS
@@ -177,7 +178,7 @@ async def test_texts_of_a_decision_lie_sealed_in_the_database(claimed: Claimed) 
     [
         ((b"53798.84", b"53798.85"), "/entries/0/benefit_minor"),
         ((b'"valueInteger":1', b'"valueInteger":0'), "/entries/0/patient_minor"),
-        ((b'"itemSequence":1,', b'"itemSequence":99,'), "/item/0"),
+        ((b'"itemSequence":1,', b'"itemSequence":99,'), "/entries"),
         ((b'"currency":"CNY"', b'"currency":"HKD"'), "/entries/0"),
         ((b"ClaimResponse", b"Patient"), "/content"),
     ],
@@ -209,13 +210,53 @@ async def test_a_decision_about_another_claim_in_its_content_is_disputed(claimed
     assert disputed.differences == ("/claim_id",)
 
 
-async def test_a_dossier_that_is_not_the_signed_one_is_disputed(claimed: Claimed) -> None:
-    other = seal(pack(b"{}"), [world().directory.seal_key(HOSPITAL, NOW)])
-
-    await claimed.answer(a_decision(claimed), dossier=other)
+@pytest.mark.parametrize(
+    ("dossier", "difference"),
+    [
+        (seal(pack(b"{}"), [world().directory.seal_key(INSURER, NOW)]), "/dossier"),
+        ("no json", "/dossier"),
+        (seal(pack(b"{}"), [world().directory.seal_key(HOSPITAL, NOW)]), "/content_sha256"),
+    ],
+    ids=["sealed to another", "no JWE", "other content"],
+)
+async def test_a_dispute_tells_a_dossier_that_cannot_be_opened_from_one_with_other_content(
+    claimed: Claimed, dossier: str, difference: str
+) -> None:
+    await claimed.answer(a_decision(claimed), dossier=dossier)
 
     [disputed] = await claimed.disputes()
-    assert disputed.differences == ("/content_sha256",)
+    assert disputed.differences == (difference,)
+
+
+async def test_an_answer_sealed_to_the_key_before_a_change_of_keys_opens(claimed: Claimed) -> None:
+    keyring = claimed.edge.deps.keyring
+    newer = f"{HOSPITAL}/seal/2"
+    rotated = replace(keyring, keys={**keyring.keys, newer: PrivateKey.generate(newer, "X25519")})
+    claimed.edge = an_edge(claimed.edge.database, VirtualClock(), keyring=rotated)
+
+    await claimed.answer(a_decision(claimed))
+
+    assert await claimed.disputes() == []
+
+
+@pytest.mark.parametrize("status", [b"cancelled", b"draft", b"entered-in-error"])
+async def test_an_answer_whose_content_is_withdrawn_is_disputed(claimed: Claimed, status: bytes) -> None:
+    decided = retold(a_decision(claimed), (b'"status":"active"', b'"status":"' + status + b'"'))
+
+    await claimed.answer(decided)
+
+    [disputed] = await claimed.disputes()
+    assert disputed.differences == ("/type",)
+
+
+async def test_every_difference_that_the_edge_finds_is_of_the_closed_set(claimed: Claimed) -> None:
+    decided = retold(a_decision(claimed), (b'"valueInteger":1', b'"valueInteger":99999'))
+
+    await claimed.answer(decided)
+
+    [disputed] = await claimed.disputes()
+    assert disputed.differences
+    assert all(is_difference(difference, BY_HOSPITAL) for difference in disputed.differences)
 
 
 async def test_the_answer_of_an_insurer_whose_key_is_not_pinned_waits(claimed: Claimed) -> None:

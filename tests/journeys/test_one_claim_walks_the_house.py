@@ -229,7 +229,7 @@ async def test_a_claim_the_insurer_disputes_stands_still(tmp_path: Path) -> None
         claimed, insurer = await hand_in(found), Insurer(found)
         opened = await insurer.open(claimed)
 
-        sent = await insurer.client.dispute(opened)
+        sent = await insurer.client.dispute(opened, ["/asked_minor"])
         assert (await insurer.outcome(sent.msg_id)).status == "accepted"
         shown = await found.until_claim(claimed, state="disputed")
         with pytest.raises(ApiProblem) as refused:

@@ -13,6 +13,7 @@ from gateway.client.vocabulary import NONCE
 from gateway.protocol.canonical import parse_b64url
 from gateway.protocol.claims import AcknowledgedManifest, DisputedManifest, ReturnedManifest
 from gateway.protocol.decisions import DecidedManifest
+from gateway.protocol.dossier_checks import dossier_faults
 from gateway.protocol.errors import InvalidInputError
 from gateway.protocol.exchange import Posted, unpack
 from gateway.protocol.fhir.claim_response import ClaimResponse
@@ -237,3 +238,25 @@ def test_any_split_that_explains_every_line_is_taken_and_opens_without_differenc
     packed = open_dossier(authored.posted.dossier, authored.manifest, key_of(f"{HOSPITAL}/seal/1"))
     assert read_answer(packed, authored.manifest).differences == ()
     assert Posted.decode(authored.posted.encode()) == authored.posted
+
+
+@pytest.mark.parametrize("differences", [(), ("dossier.cannot-open",), ("/asked_minor", "Chan Tai Man")])
+def test_a_dispute_outside_the_closed_set_is_never_signed(differences: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidInputError, match=r"message\.invalid"):
+        authoring.dispute(AUTHOR, CLAIM, differences, at=NOW)
+
+
+def test_a_class_code_outside_the_table_is_never_signed() -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        a_decision(DecisionEntry((0,), benefit_minor=100_000, class_code="G999"), REST_DENIED)
+    with pytest.raises(InvalidInputError) as not_returned:
+        authoring.return_claim(AUTHOR, CLAIM, HOSPITAL_KEY, based_on=1, class_code="G999", texts={"en": "No."}, at=NOW)
+
+    assert codes(refused) == [("reason.unknown", "/entries/0/class_code")]
+    assert codes(not_returned) == [("reason.unknown", "/class_code")]
+
+
+def test_what_is_sealed_here_passes_the_door() -> None:
+    dossier = a_decision().posted.dossier or ""
+
+    assert dossier_faults(dossier, world().directory, (HOSPITAL, INSURER), NOW) == []

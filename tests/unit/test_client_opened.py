@@ -56,20 +56,20 @@ def test_content_that_differs_is_opened_and_its_differences_are_named() -> None:
 def test_a_dossier_that_is_not_the_signed_one_is_a_difference_and_leaves_only_the_signed_amounts() -> None:
     opened = an_opened(delivered(packed=pack(b'{"resourceType":"Bundle"}')))
 
-    assert opened.differences == ("dossier.content",)
+    assert opened.differences == ("/content_sha256",)
     assert opened.content is None
     assert [line.text for line in opened.lines] == [""] * 14
 
 
 def test_a_dossier_that_is_sealed_to_somebody_else_is_a_difference() -> None:
-    assert an_opened(delivered(reader=OTHER_INSURER)).differences == ("dossier.cannot-open",)
+    assert an_opened(delivered(reader=OTHER_INSURER)).differences == ("/dossier",)
 
 
 def test_signed_content_that_is_no_bundle_is_a_difference() -> None:
     packed = pack(b"no json")
     manifest = a_claim(content_sha256=content_hash(packed))
 
-    assert an_opened(delivered(manifest, packed=packed)).differences == ("json.malformed",)
+    assert an_opened(delivered(manifest, packed=packed)).differences == ("/content",)
 
 
 def test_a_claim_opens_with_an_older_key_after_a_new_one_has_been_made() -> None:

@@ -1,13 +1,17 @@
 """Use cases of the Hong Kong edge: present claims in the reader's inbox, take answers, show what became of them."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from adapters.hk.edge import store
+from gateway.protocol.acceptance import acceptance_faults
 from gateway.protocol.canonical import read_json, sha256_hex
 from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
 from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.dossier_checks import dossier_faults
 from gateway.protocol.errors import (
     ConflictError,
+    Fault,
     ForbiddenError,
     GatewayError,
     InvalidInputError,
@@ -155,20 +159,41 @@ async def _note_refused_post(deps: Deps, posted: Posted, error: GatewayError) ->
 
 
 def _verify(deps: Deps, party: str, posted: Posted) -> Manifest:
-    """Check the author's signature with a key valid now, that the author is the caller, type, time and size."""
+    """Check the author's signature with a key valid now, that the author is the caller, type, content, time, size."""
     now = deps.clock.now()
     manifest = verify_manifest(posted.manifest, deps.trust.directory, now, accepting=True)
     if manifest.sender != party:
         raise ForbiddenError("message.sender-is-not-caller")
     if manifest.type not in TOPICS[INSURER_RESPONSES].messages:
         raise InvalidInputError("message.type-unexpected")
-    if (posted.dossier is not None) != (manifest.type in WITH_DOSSIER) or (posted.dossier is None) != (
-        manifest.content_sha256 is None
-    ):
-        raise InvalidInputError("message.dossier-expected-or-not")
+    _check_content(deps, manifest, posted, now)
     check_sent_at(manifest, now, deps.window_s)
     check_sizes((posted.manifest, posted.dossier))
     return manifest
+
+
+def _check_content(deps: Deps, manifest: Manifest, posted: Posted, now: datetime) -> None:
+    """Check every clear field by its table, and all of a dossier that can be seen without a key; name all faults."""
+    directory = deps.trust.directory
+    kind = directory.party(manifest.sender).kind
+    faults = acceptance_faults(manifest, kind=kind, parties=directory.parties)
+    has_content = manifest.type in WITH_DOSSIER
+    parts = {"/content_sha256": manifest.content_sha256, "/dossier": posted.dossier}
+    misplaced = [
+        Fault("message.dossier-expected-or-not", pointer)
+        for pointer, part in parts.items()
+        if (part is not None) != has_content
+    ]
+    sealed_to = (manifest.recipients[0], manifest.sender)
+    badly_sealed = (
+        dossier_faults(posted.dossier, directory, sealed_to, now) if has_content and posted.dossier is not None else []
+    )
+    if misplaced:
+        raise InvalidInputError("message.dossier-expected-or-not", faults=[*misplaced, *faults, *badly_sealed])
+    if faults:
+        raise InvalidInputError("message.invalid", faults=[*faults, *badly_sealed])
+    if badly_sealed:
+        raise InvalidInputError("dossier.refused", faults=badly_sealed)
 
 
 async def _check_claim(tx: Transaction, party: str, manifest: Manifest) -> None:
