@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -50,14 +50,21 @@ log = structlog.get_logger("serve")
 
 
 class _Server(uvicorn.Server):
-    """Ends long polls before it waits for open requests: they answer what they have and are not cancelled."""
+    """Uvicorn in our words: its own log lines are left out, and long polls answer before it waits for open requests.
 
-    def __init__(self, config: uvicorn.Config, gateway: roles.Gateway) -> None:
+    `answer_waiting` wakes the long polls, so that they answer what they have and are not cancelled.
+    """
+
+    def __init__(self, config: uvicorn.Config, answer_waiting: Callable[[], None] = lambda: None) -> None:
         super().__init__(config)
-        self._gateway = gateway
+        self._answer_waiting = answer_waiting
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        log.info("serve.stopping", reason=signal.Signals(sig).name, pid=os.getpid())
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._gateway.answer_waiting()
+        self._answer_waiting()
         await super().shutdown(sockets)
 
 
@@ -141,7 +148,7 @@ async def _serve(folder: Path, role: str | None, host: str, port: int | None, lo
             lifespan="off",
             timeout_graceful_shutdown=REQUESTS_END_S,
         ),
-        gateway,
+        gateway.answer_waiting,
     )
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -155,14 +162,6 @@ async def _serve(folder: Path, role: str | None, host: str, port: int | None, lo
     log.info("serve.stopped", pid=os.getpid())
     for lock in locks:
         lock.release()
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn, which says in our words that it was asked to stop; its own lines are left out."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        log.info("serve.stopping", reason=signal.Signals(sig).name, pid=os.getpid())
-        super().handle_exit(sig, frame)
 
 
 def _lock(folder: Path, folders: Sequence[Path], settings: RoleSettings, inherited: int | None) -> list[FolderLock]:
