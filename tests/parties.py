@@ -13,7 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gateway.protocol.canonical import compact
-from gateway.protocol.claims import AcknowledgedManifest, DisputedManifest, ReturnedManifest, SubmittedManifest
+from gateway.protocol.claims import (
+    AcknowledgedManifest,
+    DisputedManifest,
+    DisputeWithdrawnManifest,
+    GivenUpManifest,
+    ReturnedManifest,
+    SubmittedManifest,
+)
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.decisions import DecidedManifest, Entry
 from gateway.protocol.exchange import Exchange, Manifest, Message, Stamp, content_hash, pack, text_hash
@@ -182,6 +189,25 @@ def a_returned(**changes: Any) -> ReturnedManifest:
 
 def a_disputed(**changes: Any) -> DisputedManifest:
     built: DisputedManifest = _built(DisputedManifest, _answer(3) | {"differences": ("/content_sha256",)}, changes)
+    return built
+
+
+def by_hospital(number: int) -> dict[str, Any]:
+    """Give the fields of a hospital's message about its claim: who says it to whom, under an id of its own."""
+    return {"sender": HOSPITAL, "recipients": (INSURER,), "msg_id": f"msg_hospital{number:04d}"}
+
+
+def a_withdrawal(**changes: Any) -> DisputeWithdrawnManifest:
+    """Build the insurer's withdrawal of `a_disputed()`."""
+    defaults = _answer(5) | {"in_reply_to": "msg_answer0003"}
+    built: DisputeWithdrawnManifest = _built(DisputeWithdrawnManifest, defaults, changes)
+    return built
+
+
+def a_giving_up(**changes: Any) -> GivenUpManifest:
+    """Build what the hospital says to give up a submission that `a_disputed()` disputes."""
+    defaults = _answer(6) | by_hospital(6) | {"in_reply_to": "msg_answer0003"}
+    built: GivenUpManifest = _built(GivenUpManifest, defaults, changes)
     return built
 
 

@@ -16,9 +16,15 @@ from pydantic import ValidationError
 from gateway.client import vocabulary as names
 from gateway.protocol.acceptance import acceptance_faults
 from gateway.protocol.canonical import b64url, compact
-from gateway.protocol.claims import AcknowledgedManifest, DisputedManifest, ReturnedManifest, SubmittedManifest
+from gateway.protocol.claims import (
+    AcknowledgedManifest,
+    DisputedManifest,
+    DisputeWithdrawnManifest,
+    ReturnedManifest,
+    SubmittedManifest,
+)
 from gateway.protocol.clock import rfc3339
-from gateway.protocol.decisions import Bearer, DecidedManifest, Entry, unbalanced
+from gateway.protocol.decisions import Bearer, DecidedManifest, Entry, decision_faults
 from gateway.protocol.differences import DIFFERENCES_MAX
 from gateway.protocol.errors import Fault, InvalidInputError, NotFoundError
 from gateway.protocol.exchange import (
@@ -111,8 +117,9 @@ class Decision:
 
 
 def acknowledge(author: Author, claim: SubmittedManifest, *, based_on: int, at: datetime) -> Authored:
-    """Say that the claim was opened, found as signed, and is taken into review."""
-    manifest = AcknowledgedManifest(**_answer(author, claim, at), in_reply_to=claim.msg_id, based_on=based_on)
+    """Say that the claim was opened, found as signed, and is taken into review; repeats the hash of what was opened."""
+    fields = _answer(author, claim, at) | {"content_sha256": claim.content_sha256}
+    manifest = AcknowledgedManifest(**fields, in_reply_to=claim.msg_id, based_on=based_on)
     return _authored(author, manifest)
 
 
@@ -124,6 +131,11 @@ def dispute(author: Author, claim: SubmittedManifest, differences: Sequence[str]
     named = tuple(differences[:DIFFERENCES_MAX])
     manifest = DisputedManifest(**_answer(author, claim, at), in_reply_to=claim.msg_id, differences=named)
     return _authored(author, manifest)
+
+
+def withdraw_dispute(author: Author, claim: SubmittedManifest, dispute_msg_id: str, *, at: datetime) -> Authored:
+    """Take back a dispute of one's own, named by its message id: the claim stands as it did before."""
+    return _authored(author, DisputeWithdrawnManifest(**_answer(author, claim, at), in_reply_to=dispute_msg_id))
 
 
 def return_claim(
@@ -158,7 +170,14 @@ def decide(
         final=decision.final,
         entries=_entries(decision),
     )
-    faults = decision_faults(draft, claim, decision.hospital_bears)
+    faults = decision_faults(
+        draft,
+        claim.line_amounts_minor,
+        asked_minor=claim.asked_minor,
+        currency=claim.currency,
+        hospital_bears=decision.hospital_bears,
+    )
+    faults += acceptance_faults(draft, kind=AUTHOR, parties=None)
     if faults:
         raise InvalidInputError("decision.refused", faults=faults)
     packed = _content(_decided_response(author, claim, decision, at), at)
@@ -182,19 +201,6 @@ def hospital_bears(directory: Directory, claim: SubmittedManifest, at: datetime)
     except NotFoundError:
         return frozenset()
     return frozenset(route.hospital_bears)
-
-
-def decision_faults(manifest: DecidedManifest, claim: SubmittedManifest, hospital_bears: frozenset[str]) -> list[Fault]:
-    """Name what core would refuse, and adjustments that the contract does not let the hospital bear."""
-    faults = unbalanced(manifest, claim.line_amounts_minor) + acceptance_faults(manifest, kind=AUTHOR, parties=None)
-    if manifest.benefit_minor > claim.asked_minor:
-        faults.append(Fault("decision.over-asked", "/entries"))
-    faults += [
-        Fault("decision.hospital-does-not-bear", f"/entries/{index}/bearer")
-        for index, entry in enumerate(manifest.entries)
-        if entry.bearer == "hospital" and entry.class_code not in hospital_bears
-    ]
-    return faults
 
 
 def _entries(decision: Decision) -> tuple[Entry, ...]:

@@ -129,7 +129,10 @@ class SubmittedManifest(Manifest):
 
 
 class AcknowledgedManifest(Manifest):
-    """The insurer has opened the claim, found it as signed, and takes it into review (`content_sha256` repeats it)."""
+    """The insurer has opened the claim, found it as signed, and takes it into review (`content_sha256` repeats it).
+
+    Where it is authored or accepted `content_sha256` is required, the claim's own; earlier messages may lack it.
+    """
 
     type: Literal["acknowledged"] = "acknowledged"
     based_on: int
@@ -153,8 +156,35 @@ class DisputedManifest(Manifest):
     differences: tuple[str, ...] = Field(max_length=50, strict=False)
 
 
+class DisputeWithdrawnManifest(Manifest):
+    """The author takes back its own dispute, whose `msg_id` it names: the claim stands as it did before."""
+
+    type: Literal["dispute_withdrawn"] = "dispute_withdrawn"
+    in_reply_to: MessageId
+
+
+class GivenUpManifest(Manifest):
+    """The hospital gives up a submission that the insurer disputes, whose dispute it names; the claim ends."""
+
+    type: Literal["given_up"] = "given_up"
+    in_reply_to: MessageId
+
+
+class DisputeStanding(Message):
+    """Who has stopped a claim (party codes), by which message, about which message of the other party."""
+
+    by: str
+    against: str
+    msg_id: str
+    in_reply_to: str
+
+
 class ClaimState(Message):
-    """Core tells the hospital where its claim stands. Payment dates are text of RFC 3339."""
+    """Core tells a party of a claim where it stands. Payment dates are text of RFC 3339.
+
+    The hospital hears of every change, the insurer (`to`) of what it did not do itself and may answer. `dispute`
+    stands while the claim is disputed; `reason` and `receipts` say why operators closed it and what became of those.
+    """
 
     type: Literal["claim_state"] = "claim_state"
     case_id: str
@@ -171,6 +201,10 @@ class ClaimState(Message):
     currency: str | None = None
     reason_code: str | None = None
     """Why a payment was refused or stopped, as settlement heard it."""
+    to: str | None = None
+    dispute: DisputeStanding | None = None
+    reason: str | None = None
+    receipts: str | None = None
 
 
 class Accepted(Message):
@@ -184,6 +218,7 @@ class Accepted(Message):
     state: str
     revision: int
     allowed_actions: tuple[str, ...] = Field(strict=False)
+    dispute: DisputeStanding | None = None
 
 
 class Rejected(Message):

@@ -13,12 +13,14 @@ from gateway.protocol.claims import (
     AcknowledgedManifest,
     ClaimState,
     DisputedManifest,
+    DisputeWithdrawnManifest,
+    GivenUpManifest,
     Rejected,
     ReturnedManifest,
     SubmittedManifest,
 )
 from gateway.protocol.decisions import DecidedManifest
-from gateway.protocol.errors import InvalidInputError
+from gateway.protocol.errors import Fault, InvalidInputError
 from gateway.protocol.exchange import Manifest, Message, faults_of
 from gateway.protocol.settlements import ObligationAsked, Outcome, VoidAsked
 
@@ -29,6 +31,8 @@ MANIFESTS: Mapping[str, type[Manifest]] = {
     "acknowledged": AcknowledgedManifest,
     "returned": ReturnedManifest,
     "disputed": DisputedManifest,
+    "dispute_withdrawn": DisputeWithdrawnManifest,
+    "given_up": GivenUpManifest,
     "decided": DecidedManifest,
 }
 
@@ -46,6 +50,21 @@ MESSAGES: Mapping[str, type[Message]] = {
     "voided": Outcome,
     "too_late": Outcome,
 }
+
+
+ROLE_MESSAGE_IDS = ("accepted-", "rejected-", "claim_state-")
+"""Beginnings of the ids under which a role presents what it authored itself: no party may use them."""
+
+
+def role_message_id(kind: str, about: str) -> str:
+    """Name a role's own message in a party's inbox: its type, and what it is about."""
+    return f"{kind}-{about}"
+
+
+def check_message_id(msg_id: str) -> None:
+    """Refuse an id that a role's own message may have: `InvalidInputError`, `message.id-reserved`."""
+    if msg_id.startswith(ROLE_MESSAGE_IDS):
+        raise InvalidInputError("message.id-reserved", faults=[Fault("message.id-reserved", "/msg_id")])
 
 
 def parse_manifest(found: Mapping[str, Any], *, accepting: bool) -> Manifest:

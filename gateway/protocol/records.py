@@ -40,6 +40,7 @@ def _type(name: str, role: str, clear: str = "", committed: str = "") -> RecordT
 
 
 _CLAIM = "claim_id claim_version msg_id manifest_sha256"
+_CLOSED = "claim_id claim_version state payment_state revision reason ticket request_id client_id"
 _MONEY = "claim_id obligation_id reference reason_code"
 _REASON = "reason"
 """A bank's own words about a payment: anything may stand in them, so they are committed and never clear."""
@@ -53,11 +54,17 @@ _TYPES = (
     ),
     _type("answer.opened", "sz", "claim_id msg_id manifest_sha256 type"),
     _type("hospital.disputed", "sz", "claim_id msg_id"),
+    _type("hospital.withdrew_dispute", "sz", "claim_id msg_id"),
+    _type("hospital.gave_up", "sz", "claim_id msg_id"),
     _type("claim.received", "core", f"{_CLAIM} state revision", "asked_minor currency"),
     _type("claim.refused", "core", f"{_CLAIM} code"),
     _type("claim.in_review", "core", f"{_CLAIM} state revision"),
     _type("claim.returned", "core", f"{_CLAIM} state revision class_code"),
     _type("claim.disputed", "core", f"{_CLAIM} state revision"),
+    _type("claim.dispute_withdrawn", "core", f"{_CLAIM} state revision"),
+    _type("claim.given_up", "core", f"{_CLAIM} state revision"),
+    _type("claim.closed", "core", f"{_CLOSED} receipts"),
+    _type("claim.recoup_closed", "core", _CLOSED),
     _type("claim.partly_decided", "core", f"{_CLAIM} state revision decision_version", "benefit_minor entries"),
     _type("claim.decided", "core", f"{_CLAIM} state revision decision_version", "benefit_minor entries"),
     _type("claim.settled_outside", "core", "claim_id revision"),
