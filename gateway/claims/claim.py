@@ -1,16 +1,37 @@
 """The core's view of one claim: its life cycle as one table, and the guards of each move. Pure.
 
 `ALLOWED` is the whole life on one screen: from each state, which event, by whom, to where. Approved, approved in part
-and denied are computed from the decision's entries, never set. Payment is a machine of its own (`payment.py`).
+and denied are computed from the decision's entries, never set. Payment is a machine of its own (`payment.py`). Every
+state that is not an end has a row by which two operators close the claim, so that nobody's silence holds it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
-from gateway.claims.payment import PaymentEvent, PaymentState, after
-from gateway.protocol.claims import BillingMode, PaidKind, Payee, SubmittedManifest
-from gateway.protocol.decisions import DecidedManifest, unbalanced
+from gateway.claims.payment import AT_REST, MONEY_FREE, ClaimPayment, PaymentEvent, PaymentState
+from gateway.claims.states import (
+    CLOSE_REASONS,
+    DECIDED,
+    ENDS,
+    LETS_GO,
+    Actor,
+    Event,
+    Guard,
+    Receipts,
+    State,
+)
+from gateway.protocol.claims import (
+    AcknowledgedManifest,
+    BillingMode,
+    DisputedManifest,
+    DisputeWithdrawnManifest,
+    GivenUpManifest,
+    PaidKind,
+    Payee,
+    ReturnedManifest,
+    SubmittedManifest,
+)
+from gateway.protocol.decisions import DecidedManifest, decision_faults
 from gateway.protocol.errors import (
     ConflictError,
     Fault,
@@ -19,91 +40,98 @@ from gateway.protocol.errors import (
     NotFoundError,
     StaleError,
 )
+from gateway.protocol.exchange import Manifest
 from gateway.protocol.registry import Route
 
-
-class State(StrEnum):
-    RECEIVED = "received"
-    IN_REVIEW = "in_review"
-    RETURNED = "returned"
-    DISPUTED = "disputed"
-    PARTLY_DECIDED = "partly_decided"
-    APPROVED = "approved"
-    APPROVED_IN_PART = "approved_in_part"
-    DENIED = "denied"
-
-
-class Event(StrEnum):
-    ACKNOWLEDGE = "acknowledge"
-    RETURN = "return"
-    DECIDE_PARTLY = "decide_partly"
-    DECIDE = "decide"
-    DISPUTE = "dispute"
-
-
-class Actor(StrEnum):
-    HOSPITAL = "hospital"
-    INSURER = "insurer"
-
-
-DECIDED = (State.APPROVED, State.APPROVED_IN_PART, State.DENIED)
-LIVE = frozenset(State) - {State.RETURNED}
-"""A receipt is held by a live claim; a returned one lets go of it."""
+__all__ = [
+    "ALLOWED", "CLOSE_REASONS", "DECIDED", "DECISIONS", "ENDS", "LETS_GO", "UNASKED",
+    "Actor", "Claim", "Dispute", "Event", "Guard", "Receipts", "Rule", "State",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may trigger the event, and the states it may lead to (the decision's entries choose among several)."""
+    """Who may trigger the event, the states it may lead to (the decision's entries choose), and what else must hold."""
 
     by: frozenset[Actor]
     to: frozenset[State]
+    guard: Guard | None = None
 
 
-def _rule(by: str, *to: State) -> Rule:
-    return Rule(frozenset(Actor(name) for name in by.split()), frozenset(to))
+def _rule(by: str, *to: State, guard: Guard | None = None) -> Rule:
+    return Rule(frozenset(Actor(name) for name in by.split()), frozenset(to), guard)
 
 
-_DISPUTE = _rule("hospital insurer", State.DISPUTED)
+BEFORE_DISPUTE = frozenset(State) - {State.DISPUTED, State.GIVEN_UP, State.CLOSED}
+"""Where a withdrawn dispute may lead back to: the state that the claim was in, which it keeps."""
+
+_CLOSE = _rule("operator", State.CLOSED)
 
 ALLOWED: Mapping[State, Mapping[Event, Rule]] = {
     State.RECEIVED: {
         Event.ACKNOWLEDGE: _rule("insurer", State.IN_REVIEW),
         Event.RETURN: _rule("insurer", State.RETURNED),
         Event.DISPUTE: _rule("insurer", State.DISPUTED),
+        Event.CLOSE: _CLOSE,
     },
     State.IN_REVIEW: {
-        Event.RETURN: _rule("insurer", State.RETURNED),
+        Event.RETURN: _rule("insurer", State.RETURNED, guard=Guard.MONEY_FREE),
         Event.DECIDE_PARTLY: _rule("insurer", State.PARTLY_DECIDED),
         Event.DECIDE: _rule("insurer", *DECIDED),
-        Event.DISPUTE: _DISPUTE,
+        Event.DISPUTE: _rule("insurer", State.DISPUTED),
+        Event.CLOSE: _CLOSE,
     },
     State.PARTLY_DECIDED: {
         Event.DECIDE_PARTLY: _rule("insurer", State.PARTLY_DECIDED),
         Event.DECIDE: _rule("insurer", *DECIDED),
-        Event.DISPUTE: _DISPUTE,
+        Event.DISPUTE: _rule("hospital insurer", State.DISPUTED),
+        Event.CLOSE: _CLOSE,
     },
-    State.APPROVED: {Event.DISPUTE: _rule("hospital", State.DISPUTED)},
-    State.APPROVED_IN_PART: {Event.DISPUTE: _rule("hospital", State.DISPUTED)},
+    State.APPROVED: {
+        Event.DECIDE: _rule("insurer", *DECIDED, guard=Guard.VOIDED),
+        Event.DISPUTE: _rule("hospital", State.DISPUTED),
+        Event.CLOSE: _rule("operator", State.CLOSED, guard=Guard.VOIDED),
+    },
+    State.APPROVED_IN_PART: {
+        Event.DECIDE: _rule("insurer", *DECIDED, guard=Guard.VOIDED),
+        Event.DISPUTE: _rule("hospital", State.DISPUTED),
+        Event.CLOSE: _rule("operator", State.CLOSED, guard=Guard.VOIDED),
+    },
     State.DENIED: {Event.DISPUTE: _rule("hospital", State.DISPUTED)},
-    State.RETURNED: {},
-    State.DISPUTED: {},
+    State.RETURNED: {Event.DISPUTE: _rule("hospital", State.DISPUTED)},
+    State.DISPUTED: {
+        Event.RETURN: _rule("insurer", State.RETURNED, guard=Guard.RETURN_DISPUTED),
+        Event.DECIDE_PARTLY: _rule("insurer", State.PARTLY_DECIDED, guard=Guard.DECISION_DISPUTED),
+        Event.DECIDE: _rule("insurer", *DECIDED, guard=Guard.DECISION_DISPUTED),
+        Event.WITHDRAW_DISPUTE: _rule("hospital insurer", *BEFORE_DISPUTE, guard=Guard.OWN_DISPUTE),
+        Event.GIVE_UP: _rule("hospital", State.GIVEN_UP, guard=Guard.SUBMISSION_DISPUTED),
+        Event.CLOSE: _CLOSE,
+    },
+    State.GIVEN_UP: {},
+    State.CLOSED: {},
 }
-
 
 UNASKED = {(Actor.HOSPITAL, Event.DISPUTE)}
 """Moves that an edge makes by itself: the hospital's disputes an answer whose content is not what was signed."""
-
-
-def allowed_actions(state: State, actor: Actor) -> tuple[str, ...]:
-    """Return what `actor` may be offered now, in table order."""
-    return tuple(
-        str(event) for event, rule in ALLOWED[state].items() if actor in rule.by and (actor, event) not in UNASKED
-    )
+DECISIONS = (Event.DECIDE, Event.DECIDE_PARTLY)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Amounts are minor units of `currency`; `reader` is the party that opens dossiers and answers."""
+class Dispute:
+    """Who stopped the claim by which message about which message, and the state that a withdrawal restores."""
+
+    by: str
+    msg_id: str
+    in_reply_to: str
+    from_state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim(ClaimPayment):
+    """Amounts are minor units of `currency`; `reader` is the party that opens dossiers and answers.
+
+    `answer_msg_id` is the insurer's newest answer that was passed on to the hospital.
+    """
 
     claim_id: str
     case_id: str
@@ -118,11 +146,11 @@ class Claim:
     line_amounts_minor: tuple[int, ...]
     asked_minor: int
     state: State
-    payment_state: PaymentState
     decision_version: int
-    obligated_minor: int
-    obligation_id: str | None
     revision: int
+    content_sha256: str | None = None
+    answer_msg_id: str | None = None
+    dispute: Dispute | None = None
 
     @classmethod
     def receive(cls, manifest: SubmittedManifest, route: Route, third_party_kinds: frozenset[PaidKind]) -> "Claim":
@@ -157,7 +185,122 @@ class Claim:
             obligated_minor=0,
             obligation_id=None,
             revision=1,
+            content_sha256=manifest.content_sha256,
         )
+
+    # What parties say
+
+    def acknowledge(self, manifest: AcknowledgedManifest) -> "Claim":
+        """Take the claim into review; a `content_sha256` that is stated must be the submission's."""
+        moved = self._move(Event.ACKNOWLEDGE, manifest, State.IN_REVIEW, self.msg_id)
+        stated = manifest.content_sha256
+        if None not in (stated, self.content_sha256) and stated != self.content_sha256:
+            faults = [Fault("message.content-differs", "/content_sha256")]
+            raise InvalidInputError("message.not-of-claim", faults=faults, allowed_actions=self.actions_of(self.reader))
+        return moved
+
+    def return_unprocessed(self, manifest: ReturnedManifest) -> "Claim":
+        moved = self._move(Event.RETURN, manifest, State.RETURNED, self.msg_id)
+        return replace(moved.undisputed(), answer_msg_id=manifest.msg_id)
+
+    def dispute_content(self, manifest: DisputedManifest) -> "Claim":
+        """Stop the claim: content and manifest differ. No `based_on`: whoever saw it says so at once.
+
+        The insurer disputes the submission, the hospital the newest answer that was passed on to it.
+        """
+        about = self.msg_id if self.actor(manifest.sender) is Actor.INSURER else self.answer_msg_id
+        moved = self._move(Event.DISPUTE, manifest, State.DISPUTED, about)
+        return replace(moved, dispute=Dispute(manifest.sender, manifest.msg_id, manifest.in_reply_to, self.state))
+
+    def withdraw_dispute(self, manifest: DisputeWithdrawnManifest) -> "Claim":
+        """Go back to the state before the dispute; money that was voided meanwhile takes a new decision."""
+        to = self.state if self.dispute is None else self.dispute.from_state
+        return self._move(Event.WITHDRAW_DISPUTE, manifest, to, self._dispute_msg_id).undisputed()
+
+    def give_up(self, manifest: GivenUpManifest) -> "Claim":
+        """End a submission that the insurer disputes; the hospital may claim its receipts under a new number."""
+        return self._move(Event.GIVE_UP, manifest, State.GIVEN_UP, self._dispute_msg_id).undisputed()
+
+    def decide(self, decision: DecidedManifest, hospital_bears: frozenset[str] = frozenset()) -> "Claim":
+        """Take a decision whose entries explain the bill: each line once, sums exact, no more than was asked.
+
+        `hospital_bears` lists the class codes that the route's contract lets the hospital bear.
+        """
+        actor = self.actor(decision.sender)
+        if actor is Actor.INSURER and self.void_obligation_id is not None:
+            raise ConflictError("claim.void-pending", allowed_actions=self.allowed(actor))
+        event = Event.DECIDE if decision.final else Event.DECIDE_PARTLY
+        moved = self._move(event, decision, self._decided_state(decision), self.msg_id)
+        if decision.decision_version != self.decision_version + 1:
+            raise ConflictError("decision.version", allowed_actions=self.allowed(actor))
+        faults = decision_faults(
+            decision,
+            self.line_amounts_minor,
+            asked_minor=self.asked_minor,
+            currency=self.currency,
+            hospital_bears=hospital_bears,
+        )
+        if faults:
+            raise InvalidInputError("decision.refused", faults=faults, allowed_actions=self.allowed(actor))
+        self._check_money(decision)
+        decided = replace(
+            moved, decision_version=decision.decision_version, answer_msg_id=decision.msg_id, dispute=None
+        )
+        approved = decision.final and self.payee is Payee.HOSPITAL and not self.changes_money(decision)
+        return decided.approved_as_obligated() if approved else decided
+
+    # What operators do
+
+    def close(self, reason: str) -> tuple["Claim", Receipts]:
+        """End the claim and say what becomes of its receipts; they are released only while no money is out."""
+        if (rule := ALLOWED[self.state].get(Event.CLOSE)) is None or not self.holds(rule.guard, Actor.OPERATOR):
+            raise IllegalTransitionError("claim.illegal-move", allowed_actions=())
+        receipts = CLOSE_REASONS[reason]
+        if self.dispute is not None and self.dispute.from_state in LETS_GO:
+            receipts = Receipts.RELEASED
+        elif receipts is Receipts.RELEASED and not self.holds(Guard.MONEY_FREE, Actor.OPERATOR):
+            raise ConflictError("claim.money-out", allowed_actions=())
+        return replace(self, state=State.CLOSED, dispute=None, revision=self.revision + 1), receipts
+
+    def close_recoup(self) -> "Claim":
+        """End a recoup that the parties have settled between themselves, or that nobody pursues any more."""
+        if self.void_obligation_id is not None:
+            raise ConflictError("claim.void-pending", allowed_actions=())
+        return replace(self.recoup_closed(), revision=self.revision + 1)
+
+    # Money
+
+    def pay(self, event: PaymentEvent, amount_minor: int = 0) -> "Claim":
+        """Move the payment machine on what settlement reports of an obligation over `amount_minor`.
+
+        Money that went although it was to be stopped is rightful again if the dispute has ended meanwhile.
+        """
+        stopped = self.state in (State.DISPUTED, State.CLOSED)
+        return replace(self.follow(event, amount_minor, stopped=stopped), revision=self.revision + 1)
+
+    def undisputed(self) -> "Claim":
+        """End the dispute, if there is one; money that could not be stopped is rightful again."""
+        return replace(self.rightful(), dispute=None)
+
+    def changes_money(self, decision: DecidedManifest) -> bool:
+        """Say whether a decision asks settlement for more, or for a refund: final, and not what is obligated."""
+        return decision.final and self.payee is Payee.HOSPITAL and decision.benefit_minor != self.obligated_minor
+
+    def _check_money(self, decision: DecidedManifest) -> None:
+        """Another amount waits until the obligation that is on its way has arrived; after a recoup there is none."""
+        if not self.changes_money(decision):
+            return
+        actions = self.actions_of(decision.sender)
+        if self.money_state is None and self.payment_state in (PaymentState.RECOUP_NEEDED, PaymentState.RECOUP_CLOSED):
+            raise ConflictError("claim.payment-over", allowed_actions=actions)
+        if self.money_now not in AT_REST:
+            raise ConflictError("claim.payment-under-way", allowed_actions=actions)
+
+    # Who may do what
+
+    @property
+    def _dispute_msg_id(self) -> str | None:
+        return None if self.dispute is None else self.dispute.msg_id
 
     def actor(self, party: str) -> Actor:
         """Tell what `party` is on this claim; a stranger hears that there is no such claim."""
@@ -167,54 +310,34 @@ class Claim:
             return Actor.INSURER
         raise NotFoundError("claim.unknown")
 
-    def acknowledge(self, by: str, based_on: int) -> "Claim":
-        return self._move(Event.ACKNOWLEDGE, by, based_on, State.IN_REVIEW)
-
-    def return_unprocessed(self, by: str, based_on: int) -> "Claim":
-        return self._move(Event.RETURN, by, based_on, State.RETURNED)
-
-    def dispute(self, by: str) -> "Claim":
-        """Stop the claim: content and manifest differ. No `based_on`: whoever saw it says so at once."""
-        return self._move(Event.DISPUTE, by, None, State.DISPUTED)
-
-    def decide(self, decision: DecidedManifest, hospital_bears: frozenset[str] = frozenset()) -> "Claim":
-        """Take a decision whose entries explain the bill: each line once, sums exact, no more than was asked.
-
-        `hospital_bears` lists the class codes that the route's contract lets the hospital bear.
-        """
-        event = Event.DECIDE if decision.final else Event.DECIDE_PARTLY
-        faults = unbalanced(decision, self.line_amounts_minor)
-        if decision.currency != self.currency:
-            faults.append(Fault("decision.currency", "/currency"))
-        if decision.benefit_minor > self.asked_minor:
-            faults.append(Fault("decision.over-asked", "/entries"))
-        faults += [
-            Fault("decision.hospital-does-not-bear", f"/entries/{index}/bearer")
-            for index, entry in enumerate(decision.entries)
-            if entry.bearer == "hospital" and entry.class_code not in hospital_bears
-        ]
-        moved = self._move(event, decision.sender, decision.based_on, self._decided_state(decision))
-        if decision.decision_version != self.decision_version + 1:
-            raise ConflictError("decision.version", allowed_actions=self.actions_of(decision.sender))
-        if faults:
-            raise InvalidInputError("decision.refused", faults=faults, allowed_actions=self.actions_of(decision.sender))
-        return replace(moved, decision_version=decision.decision_version)
-
-    def oblige(self, benefit_minor: int, obligation_id: str) -> "Claim":
-        """Note that settlement was asked for what is not yet obligated; once per final decision."""
-        asked = after(self.payment_state, PaymentEvent.ASKED)
-        return replace(self, obligated_minor=benefit_minor, obligation_id=obligation_id, payment_state=asked)
-
-    def pay(self, event: PaymentEvent) -> "Claim":
-        """Move the payment machine on what settlement reports."""
-        return replace(self, payment_state=after(self.payment_state, event), revision=self.revision + 1)
-
-    def settle_outside(self) -> "Claim":
-        """The insured has paid and is paid by the insurer: no obligation, no money through the gateway."""
-        return replace(self, payment_state=after(self.payment_state, PaymentEvent.SETTLED_OUTSIDE))
-
     def actions_of(self, party: str) -> tuple[str, ...]:
-        return allowed_actions(self.state, self.actor(party))
+        return self.allowed(self.actor(party))
+
+    def allowed(self, actor: Actor) -> tuple[str, ...]:
+        """Return what `actor` may be offered now, in table order; no decision while money is being voided."""
+        return tuple(
+            str(event)
+            for event, rule in ALLOWED[self.state].items()
+            if actor in rule.by
+            and self.holds(rule.guard, actor)
+            and (actor, event) not in UNASKED
+            and not (event in DECISIONS and self.void_obligation_id is not None)
+        )
+
+    def holds(self, guard: Guard | None, actor: Actor) -> bool:
+        raised = self.dispute
+        by = None if raised is None else self.actor(raised.by)
+        money_free = self.payment_state in MONEY_FREE and self.obligated_minor == 0 and self.void_obligation_id is None
+        from_state = None if raised is None else raised.from_state
+        return {
+            None: True,
+            Guard.OWN_DISPUTE: by is actor,
+            Guard.DECISION_DISPUTED: by is Actor.HOSPITAL and from_state is not State.RETURNED,
+            Guard.RETURN_DISPUTED: by is Actor.HOSPITAL and from_state is State.RETURNED,
+            Guard.SUBMISSION_DISPUTED: by is Actor.INSURER and money_free,
+            Guard.MONEY_FREE: money_free,
+            Guard.VOIDED: self.payment_state is PaymentState.VOIDED,
+        }[guard]
 
     def _decided_state(self, decision: DecidedManifest) -> State:
         if not decision.final:
@@ -223,11 +346,35 @@ class Claim:
             return State.DENIED
         return State.APPROVED if decision.benefit_minor == self.asked_minor else State.APPROVED_IN_PART
 
-    def _move(self, event: Event, by: str, based_on: int | None, to: State) -> "Claim":
-        actor = self.actor(by)
+    def _move(self, event: Event, manifest: Manifest, to: State, about: str | None) -> "Claim":
+        """Move if the message is about this claim and `about`, the table has the move, and the guard holds."""
+        actor = self.actor(manifest.sender)
+        self._check_addressed(manifest, actor)
+        actions = self.allowed(actor)
         rule = ALLOWED[self.state].get(event)
-        if rule is None or actor not in rule.by or to not in rule.to:
-            raise IllegalTransitionError("claim.illegal-move", allowed_actions=allowed_actions(self.state, actor))
-        if based_on is not None and based_on != self.revision:
-            raise StaleError("claim.stale", allowed_actions=allowed_actions(self.state, actor))
+        if rule is None or actor not in rule.by or to not in rule.to or not self.holds(rule.guard, actor):
+            raise IllegalTransitionError("claim.illegal-move", allowed_actions=actions)
+        if manifest.in_reply_to != about:
+            faults = [Fault("message.reply-to-other", "/in_reply_to")]
+            raise InvalidInputError("message.not-of-claim", faults=faults, allowed_actions=actions)
+        if manifest.based_on is not None and manifest.based_on != self.revision:
+            raise StaleError("claim.stale", allowed_actions=actions)
         return replace(self, state=to, revision=self.revision + 1)
+
+    def _check_addressed(self, manifest: Manifest, actor: Actor) -> None:
+        """Resolve the clear fields that name the claim: recipient, case and version; every wrong one is named."""
+        other = self.hospital if actor is Actor.INSURER else self.reader
+        faults = []
+        if manifest.case_id != self.case_id:
+            faults.append(Fault("message.case-of-other", "/case_id"))
+        if manifest.claim_version != self.claim_version:
+            faults.append(Fault("message.version-of-other", "/claim_version"))
+        if manifest.recipients != (other,):
+            faults.append(Fault("message.recipient-not-on-claim", "/recipients"))
+        if faults:
+            alone = len(faults) == 1 and faults[0].pointer == "/recipients"
+            raise InvalidInputError(
+                "message.recipient-not-on-claim" if alone else "message.not-of-claim",
+                faults=faults,
+                allowed_actions=self.allowed(actor),
+            )

@@ -4,7 +4,9 @@ from gateway.claims.actions import Deps
 from gateway.claims.handlers import (
     on_acknowledged,
     on_decided,
+    on_dispute_withdrawn,
     on_disputed,
+    on_given_up,
     on_outcome,
     on_refused,
     on_returned,
@@ -23,13 +25,23 @@ def build(deps: Deps) -> Component:
         metadata=METADATA,
         migrations="gateway.claims.migrations",
         subscriptions=(
-            Subscription(HOSPITAL_REQUESTS, {"submitted": on_submitted, "disputed": on_disputed}, on_refused),
+            Subscription(
+                HOSPITAL_REQUESTS,
+                {
+                    "submitted": on_submitted,
+                    "disputed": on_disputed,
+                    "dispute_withdrawn": on_dispute_withdrawn,
+                    "given_up": on_given_up,
+                },
+                on_refused,
+            ),
             Subscription(
                 INSURER_RESPONSES,
                 {
                     "acknowledged": on_acknowledged,
                     "returned": on_returned,
                     "disputed": on_disputed,
+                    "dispute_withdrawn": on_dispute_withdrawn,
                     "decided": on_decided,
                 },
                 on_refused,

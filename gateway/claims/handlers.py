@@ -5,7 +5,14 @@ from typing import TypeVar
 from gateway.claims import actions
 from gateway.claims.actions import Deps
 from gateway.protocol.acceptance import check_acceptance
-from gateway.protocol.claims import AcknowledgedManifest, DisputedManifest, ReturnedManifest, SubmittedManifest
+from gateway.protocol.claims import (
+    AcknowledgedManifest,
+    DisputedManifest,
+    DisputeWithdrawnManifest,
+    GivenUpManifest,
+    ReturnedManifest,
+    SubmittedManifest,
+)
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import GatewayError
 from gateway.protocol.exchange import Manifest
@@ -37,6 +44,14 @@ async def on_returned(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
 
 async def on_disputed(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
     await actions.dispute(tx, deps, delivery, _newly_arrived(deps, delivery, DisputedManifest))
+
+
+async def on_dispute_withdrawn(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.withdraw_dispute(tx, deps, delivery, _newly_arrived(deps, delivery, DisputeWithdrawnManifest))
+
+
+async def on_given_up(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.give_up(tx, deps, delivery, _newly_arrived(deps, delivery, GivenUpManifest))
 
 
 async def on_decided(tx: Transaction, deps: Deps, delivery: Delivery) -> None:

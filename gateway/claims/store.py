@@ -2,12 +2,12 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import Executable, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql
 
-from gateway.claims.claim import Claim, State
+from gateway.claims.claim import Claim, Dispute, State
 from gateway.claims.payment import PaymentState
 from gateway.claims.tables import claims, live_receipts, messages, numbers
 from gateway.protocol.canonical import compact, read_json
@@ -24,7 +24,16 @@ _OF_ANOTHER = (
     .where(claims.c.case_id == bindparam("of_case"), claims.c.hospital != bindparam("of_hospital"))
     .limit(1)
 )
-_CHANGED = ("state", "payment_state", "decision_version", "obligated_minor", "obligation_id", "revision")
+_OF_DISPUTE = {
+    "by": "disputed_by",
+    "msg_id": "dispute_msg_id",
+    "in_reply_to": "disputed_msg_id",
+    "from_state": "disputed_from",
+}
+_CHANGED = (
+    "state", "payment_state", "decision_version", "obligated_minor", "obligation_id", "revision",
+    "answer_msg_id", "money_state", "void_obligation_id", *_OF_DISPUTE.values(),
+)  # fmt: skip
 _SAVE = (
     update(claims)
     .where(claims.c.claim_id == bindparam("of_claim"), claims.c.revision == bindparam("seen"))
@@ -32,6 +41,9 @@ _SAVE = (
 )
 _ADD = postgresql.insert(claims).on_conflict_do_nothing()
 _NOTE_MESSAGE = postgresql.insert(messages).on_conflict_do_nothing()
+_OWN_MESSAGE = select(messages.c.msg_id).where(
+    messages.c.sender == bindparam("of_sender"), messages.c.msg_id == bindparam("of_message")
+)
 _TAKE_NUMBER = postgresql.insert(numbers).on_conflict_do_nothing()
 _TAKE_RECEIPT = postgresql.insert(live_receipts).on_conflict_do_nothing()
 
@@ -43,6 +55,7 @@ async def load(tx: Transaction, claim_id: str, *, lock: bool = True) -> Claim:
         raise NotFoundError("claim.unknown")
     row = dict(found._mapping)
     del row["received_at"]
+    dispute = {name: row.pop(column) for name, column in _OF_DISPUTE.items()}
     return Claim(
         **row
         | {
@@ -51,16 +64,24 @@ async def load(tx: Transaction, claim_id: str, *, lock: bool = True) -> Claim:
             "line_amounts_minor": tuple(read_json(row["line_amounts_minor"].encode())),
             "state": State(row["state"]),
             "payment_state": PaymentState(row["payment_state"]),
+            "money_state": None if row["money_state"] is None else PaymentState(row["money_state"]),
+            "dispute": None if dispute["by"] is None else _dispute(dispute),
         }
     )
 
 
+def _dispute(row: dict[str, Any]) -> Dispute:
+    return Dispute(**row | {"from_state": State(row["from_state"])})
+
+
 def _row(claim: Claim) -> dict[str, Any]:
-    return asdict(claim) | {"line_amounts_minor": compact(list(claim.line_amounts_minor)).decode()}
+    row = asdict(claim) | {"line_amounts_minor": compact(list(claim.line_amounts_minor)).decode()}
+    dispute = row.pop("dispute") or dict.fromkeys(_OF_DISPUTE)
+    return row | {column: dispute[name] for name, column in _OF_DISPUTE.items()}
 
 
 async def take_in(tx: Transaction, claim: Claim, manifest: SubmittedManifest, received_at: datetime) -> None:
-    """Add a received claim, and take for ever its message, number and id, and its receipts while it lives.
+    """Add a received claim, and take permanently its message, number and id, and its receipts while it lives.
 
     What is taken is refused: the message (a replay), the claim's number and version, its id, which is the author's
     choice, a receipt that is live on another claim of the same payer rank. So is a case id of another hospital: the
@@ -79,7 +100,7 @@ async def take_in(tx: Transaction, claim: Claim, manifest: SubmittedManifest, re
     if of_another:
         raise ConflictError("claim.case-of-another")
     if not noted:
-        raise ConflictError("message.replayed")
+        await _refuse_message(tx, manifest)
     if not numbered:
         raise ConflictError("claim.number-taken")
     if not added:
@@ -90,26 +111,31 @@ async def take_in(tx: Transaction, claim: Claim, manifest: SubmittedManifest, re
 
 async def save(tx: Transaction, claim: Claim, *, seen: int, moved_by: tuple[Manifest, datetime] | None = None) -> None:
     """Write a moved claim, and the message that moved it; the row must still be at the revision that was loaded."""
-    changed = {
-        "new_state": claim.state,
-        "new_payment_state": claim.payment_state,
-        "new_decision_version": claim.decision_version,
-        "new_obligated_minor": claim.obligated_minor,
-        "new_obligation_id": claim.obligation_id,
-        "new_revision": claim.revision,
-    }
-    saving = (_SAVE, changed | {"of_claim": claim.claim_id, "seen": seen})
+    row = _row(claim)
+    saving = (_SAVE, {f"new_{name}": row[name] for name in _CHANGED} | {"of_claim": claim.claim_id, "seen": seen})
     counts = await tx.execute_all(saving, *([] if moved_by is None else [_noting(*moved_by)]))
-    if counts[1:] == [0]:
-        raise ConflictError("message.replayed")
+    if moved_by is not None and counts[1:] == [0]:
+        await _refuse_message(tx, moved_by[0])
     if counts[0] != 1:
         raise RetryError("claim.moved-meanwhile")
 
 
 def _noting(manifest: Manifest, at: datetime) -> tuple[Executable, dict[str, Any]]:
-    """Remember (sender, msg_id) for ever; a second time is a replay."""
-    row = {"sender": manifest.sender, "msg_id": manifest.msg_id, "claim_id": manifest.claim_id, "at": rfc3339(at)}
+    """Remember (sender, msg_id) and (claim, msg_id) permanently; a second time is refused by `_refuse_message`."""
+    row = {
+        "sender": manifest.sender,
+        "msg_id": manifest.msg_id,
+        "claim_id": manifest.claim_id,
+        "at": rfc3339(at),
+        "on_claim": manifest.claim_id,
+    }
     return _NOTE_MESSAGE, row
+
+
+async def _refuse_message(tx: Transaction, manifest: Manifest) -> NoReturn:
+    """Tell a replay, which its sender has signed before, from an id that another party of the claim has used."""
+    replayed = await one(tx, _OWN_MESSAGE, {"of_sender": manifest.sender, "of_message": manifest.msg_id})
+    raise ConflictError("message.replayed" if replayed else "message.id-taken")
 
 
 def _taking_receipts(manifest: SubmittedManifest) -> list[tuple[Executable, dict[str, Any]]]:

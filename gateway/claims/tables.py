@@ -1,9 +1,9 @@
 """Tables of the claims component, prefix `claims_`. States are guarded by CHECK as well as by the code's table."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, Table, Text
 
-from gateway.claims.claim import State
 from gateway.claims.payment import PaymentState
+from gateway.claims.states import State
 
 METADATA = MetaData()
 
@@ -35,10 +35,19 @@ claims = Table(
     Column("obligation_id", Text),
     Column("revision", Integer, nullable=False),
     Column("received_at", Text, nullable=False),
+    Column("content_sha256", Text),
+    Column("answer_msg_id", Text),
+    Column("money_state", Text),
+    Column("void_obligation_id", Text),
+    Column("disputed_by", Text),
+    Column("dispute_msg_id", Text),
+    Column("disputed_msg_id", Text),
+    Column("disputed_from", Text),
     _one_of("state", [str(state) for state in State]),
     _one_of("payment_state", [str(state) for state in PaymentState]),
     CheckConstraint("obligated_minor <= asked_minor", name="claims_never_over_asked"),
 )
+"""The `dispute…` columns are set while a claim is disputed: by whom, by which message about which, the state before."""
 
 messages = Table(
     "claims_message",
@@ -47,8 +56,13 @@ messages = Table(
     Column("msg_id", Text, primary_key=True),
     Column("claim_id", Text, nullable=False),
     Column("at", Text, nullable=False),
+    Column("on_claim", Text),
+    Index("claims_message_on_claim", "on_claim", "msg_id", unique=True),
 )
-"""Unique for ever: a message that a party signed counts once."""
+"""Unique permanently: a message that a party signed counts once, and no two of a claim share an id, whoever signed.
+
+`on_claim` is the claim's id; none on the second of two messages that shared an id before that was refused.
+"""
 
 numbers = Table(
     "claims_number",

@@ -36,6 +36,7 @@ from tests.parties import (
     a_submitted,
     an_acknowledged,
     an_entry,
+    by_hospital,
 )
 
 ROUNDS = 200
@@ -200,7 +201,7 @@ async def test_what_the_insured_has_paid_is_settled_outside(core: Core) -> None:
 
 async def test_a_dispute_after_the_decision_asks_the_money_back(core: Core) -> None:
     await approved(core)
-    await core.take(a_disputed(sender=a_submitted().sender, recipients=(INSURER,)))
+    await core.take(a_disputed(**by_hospital(3) | {"in_reply_to": a_decision().msg_id}))
 
     requests = [one for one in await core.sent() if one.topic == SETTLEMENT_REQUESTS]
     assert [one.type for one in requests] == ["obligation", "void_asked"]

@@ -3,208 +3,240 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.claims.claim import ALLOWED, DECIDED, LIVE, Actor, Claim, Event, State, allowed_actions
+from gateway.claims.claim import ALLOWED, DECIDED, LETS_GO, Actor, Claim, Dispute, Event, Guard, Rule, State
 from gateway.claims.payment import ALLOWED as PAYMENTS_ALLOWED
 from gateway.claims.payment import PaymentEvent, PaymentState, after
 from gateway.protocol.claims import PaidKind, SubmittedManifest
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import (
-    ConflictError,
     IllegalTransitionError,
     InvalidInputError,
     NotFoundError,
     StaleError,
 )
 from gateway.protocol.settlements import obligation_id
-from tests.parties import HOSPITAL, INSURER, OTHER_INSURER, a_decision, a_submitted, an_entry, the_route
+from tests.parties import (
+    HOSPITAL,
+    INSURER,
+    OTHER_INSURER,
+    a_decision,
+    a_disputed,
+    a_giving_up,
+    a_returned,
+    a_submitted,
+    a_withdrawal,
+    an_acknowledged,
+    the_route,
+)
 
 BANK_PAID = frozenset({PaidKind.BASIC_FUND, PaidKind.HUIMINBAO})
 PARTY = {Actor.HOSPITAL: HOSPITAL, Actor.INSURER: INSURER}
+PARTIES = tuple(PARTY)
+ANSWER = "msg_answer0000"
+DISPUTE = "msg_dispute0000"
 
 
 def received(manifest: SubmittedManifest | None = None) -> Claim:
     return Claim.receive(manifest or a_submitted(), the_route(), BANK_PAID)
 
 
-def in_state(state: State) -> Claim:
-    return replace(received(), state=state, revision=7)
+def in_state(state: State, **changes: Any) -> Claim:
+    return replace(received(), state=state, revision=7, answer_msg_id=ANSWER, **changes)
+
+
+def disputed(by: str, from_state: State, **changes: Any) -> Claim:
+    about = ANSWER if by == HOSPITAL else received().msg_id
+    return in_state(State.DISPUTED, dispute=Dispute(by, DISPUTE, about, from_state), **changes)
+
+
+STANDINGS = {
+    **{f"{state} {payment}": in_state(state, payment_state=payment)
+       for state in State if state is not State.DISPUTED
+       for payment in (PaymentState.NONE, PaymentState.VOIDED, PaymentState.RECONCILED)},
+    **{f"disputed by {by} from {from_state}": disputed(by, from_state)
+       for by, states in ((HOSPITAL, (State.PARTLY_DECIDED, State.RETURNED, *DECIDED)),
+                          (INSURER, (State.RECEIVED, State.IN_REVIEW, State.PARTLY_DECIDED)))
+       for from_state in states},
+    "disputed while money is out": disputed(INSURER, State.PARTLY_DECIDED, payment_state=PaymentState.RECOUP_NEEDED),
+}  # fmt: skip
+"""Claims of every state, with the payments and disputes that guards look at."""
+
+
+def said_by(party: str, **fields: Any) -> dict[str, Any]:
+    recipient = INSURER if party == HOSPITAL else HOSPITAL
+    return {"sender": party, "recipients": (recipient,)} | fields
 
 
 def decided_by(claim: Claim, party: str, *, final: bool) -> Claim:
-    return claim.decide(a_decision(sender=party, based_on=claim.revision, final=final))
+    return claim.decide(a_decision(**said_by(party, based_on=claim.revision, final=final)))
 
 
 MOVES: dict[Event, Callable[[Claim, str], Claim]] = {
-    Event.ACKNOWLEDGE: lambda claim, party: claim.acknowledge(party, claim.revision),
-    Event.RETURN: lambda claim, party: claim.return_unprocessed(party, claim.revision),
+    Event.ACKNOWLEDGE: lambda claim, party: claim.acknowledge(
+        an_acknowledged(**said_by(party, based_on=claim.revision))
+    ),
+    Event.RETURN: lambda claim, party: claim.return_unprocessed(a_returned(**said_by(party, based_on=claim.revision))),
     Event.DECIDE_PARTLY: lambda claim, party: decided_by(claim, party, final=False),
     Event.DECIDE: lambda claim, party: decided_by(claim, party, final=True),
-    Event.DISPUTE: lambda claim, party: claim.dispute(party),
+    Event.DISPUTE: lambda claim, party: claim.dispute_content(
+        a_disputed(**said_by(party, in_reply_to=ANSWER if party == HOSPITAL else claim.msg_id))
+    ),
+    Event.WITHDRAW_DISPUTE: lambda claim, party: claim.withdraw_dispute(
+        a_withdrawal(**said_by(party, in_reply_to=DISPUTE))
+    ),
+    Event.GIVE_UP: lambda claim, party: claim.give_up(a_giving_up(**said_by(party, in_reply_to=DISPUTE))),
 }
-CELLS = list(product(State, Event, Actor))
-OPEN = [(state, event, actor) for state, event, actor in CELLS if actor in getattr(ALLOWED[state].get(event), "by", ())]
-CLOSED = [cell for cell in CELLS if cell not in OPEN]
+CELLS = list(product(STANDINGS, MOVES, PARTIES))
+
+
+def rule_of(standing: str, event: Event, actor: Actor) -> Rule | None:
+    """Return the row of the table that lets the actor move this claim, if there is one and its guard holds."""
+    claim = STANDINGS[standing]
+    rule = ALLOWED[claim.state].get(event)
+    return rule if rule is not None and actor in rule.by and claim.holds(rule.guard, actor) else None
+
+
+OPEN = [cell for cell in CELLS if rule_of(*cell)]
+SHUT = [cell for cell in CELLS if cell not in OPEN]
 
 
 def test_every_state_has_its_row_and_every_event_its_move() -> None:
     assert set(ALLOWED) == set(State)
-    assert set(MOVES) == set(Event)
-    assert len(OPEN) + len(CLOSED) == len(State) * len(Event) * len(Actor)
+    assert {*MOVES, Event.CLOSE} == set(Event)
+    assert {claim.state for claim in STANDINGS.values()} == set(State)
+    assert {rule.guard for row in ALLOWED.values() for rule in row.values()} == {None, *Guard}
 
 
-@pytest.mark.parametrize(("state", "event", "actor"), OPEN)
+def test_every_row_of_the_table_is_walked() -> None:
+    rows = {(state, event) for state, row in ALLOWED.items() for event in row if event is not Event.CLOSE}
+
+    assert {(STANDINGS[standing].state, event) for standing, event, _ in OPEN} == rows
+
+
+@pytest.mark.parametrize(("standing", "event", "actor"), OPEN)
 def test_a_listed_move_leads_to_a_listed_state_and_counts_the_revision(
-    state: State, event: Event, actor: Actor
+    standing: str, event: Event, actor: Actor
 ) -> None:
-    claim = in_state(state)
+    claim = STANDINGS[standing]
 
     moved = MOVES[event](claim, PARTY[actor])
 
-    assert moved.state in ALLOWED[state][event].to
+    assert moved.state in ALLOWED[claim.state][event].to
     assert moved.revision == claim.revision + 1
+    assert (moved.dispute is not None) == (moved.state is State.DISPUTED)
 
 
-@pytest.mark.parametrize(("state", "event", "actor"), CLOSED)
+@pytest.mark.parametrize(("standing", "event", "actor"), SHUT)
 def test_a_move_that_is_not_listed_is_refused_and_says_what_is_allowed(
-    state: State, event: Event, actor: Actor
+    standing: str, event: Event, actor: Actor
 ) -> None:
-    claim = in_state(state)
+    claim = STANDINGS[standing]
 
     with pytest.raises(IllegalTransitionError, match=r"claim\.illegal-move") as refused:
         MOVES[event](claim, PARTY[actor])
 
-    assert refused.value.allowed_actions == allowed_actions(state, actor)
+    assert refused.value.allowed_actions == claim.allowed(actor)
     assert str(event) not in (refused.value.allowed_actions or ())
 
 
-@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
-def test_a_stranger_hears_that_there_is_no_such_claim(state: State, event: Event) -> None:
+@pytest.mark.parametrize(("standing", "event"), list(product(STANDINGS, MOVES)))
+def test_a_stranger_hears_that_there_is_no_such_claim(standing: str, event: Event) -> None:
     with pytest.raises(NotFoundError, match=r"claim\.unknown"):
-        MOVES[event](in_state(state), OTHER_INSURER)
+        MOVES[event](STANDINGS[standing], OTHER_INSURER)
 
 
-def test_only_a_returned_claim_lets_go_of_its_receipts() -> None:
-    assert set(State) - LIVE == {State.RETURNED}
+def test_a_returned_claim_and_one_given_up_let_go_of_their_receipts() -> None:
+    assert {State.RETURNED, State.GIVEN_UP} == LETS_GO
 
 
-@pytest.mark.parametrize("event", sorted(set(Event) - {Event.DISPUTE}))
+@pytest.mark.parametrize("event", [Event.ACKNOWLEDGE, Event.RETURN, Event.DECIDE, Event.DECIDE_PARTLY])
 def test_a_message_based_on_an_older_revision_is_stale(event: Event) -> None:
     state = State.RECEIVED if event is Event.ACKNOWLEDGE else State.IN_REVIEW
     claim = in_state(state)
-
-    def based_on_the_revision_before(claim: Claim) -> Claim:
-        before = replace(claim, revision=claim.revision - 1)
-        moved: dict[Event, Callable[[], Claim]] = {
-            Event.ACKNOWLEDGE: lambda: claim.acknowledge(INSURER, before.revision),
-            Event.RETURN: lambda: claim.return_unprocessed(INSURER, before.revision),
-            Event.DECIDE: lambda: claim.decide(a_decision(based_on=before.revision)),
-            Event.DECIDE_PARTLY: lambda: claim.decide(a_decision(based_on=before.revision, final=False)),
-        }
-        return moved[event]()
-
-    with pytest.raises(StaleError, match=r"claim\.stale") as refused:
-        based_on_the_revision_before(claim)
-
-    assert refused.value.allowed_actions == allowed_actions(state, Actor.INSURER)
-
-
-@pytest.mark.parametrize("version", [1, 2, 4])
-def test_a_decision_must_be_the_next_version(version: int) -> None:
-    claim = replace(in_state(State.PARTLY_DECIDED), decision_version=2)
-
-    with pytest.raises(ConflictError, match=r"decision\.version"):
-        claim.decide(a_decision(based_on=claim.revision, decision_version=version))
-
-    assert claim.decide(a_decision(based_on=claim.revision, decision_version=3)).decision_version == 3
-
-
-def faults_of_decision(decision: DecidedManifest) -> set[tuple[str, str]]:
-    claim = replace(in_state(State.IN_REVIEW), revision=2)
-    with pytest.raises(InvalidInputError, match=r"decision\.refused") as refused:
-        claim.decide(decision)
-    return {(fault.code, fault.pointer) for fault in refused.value.faults}
-
-
-def test_entries_that_do_not_explain_the_bill_are_refused_all_at_once() -> None:
-    short_and_twice = (
-        an_entry(0, benefit=99_999),
-        an_entry(0, benefit=100_000),
-        an_entry(7, benefit=0),
-    )
-
-    found = faults_of_decision(a_decision(entries=short_and_twice))
-
-    assert found == {
-        ("decision.entry-unbalanced", "/entries/0"),
-        ("decision.line-twice", "/entries/0/lines"),
-        ("decision.line-twice", "/entries/1/lines"),
-        ("decision.line-unknown", "/entries/2/lines"),
-        ("decision.line-missing", "/entries"),
-        ("decision.over-asked", "/entries"),
+    moved_on = replace(claim, revision=claim.revision + 1)
+    sent = {
+        Event.ACKNOWLEDGE: lambda: moved_on.acknowledge(an_acknowledged(based_on=claim.revision)),
+        Event.RETURN: lambda: moved_on.return_unprocessed(a_returned(based_on=claim.revision)),
+        Event.DECIDE: lambda: moved_on.decide(a_decision(based_on=claim.revision)),
+        Event.DECIDE_PARTLY: lambda: moved_on.decide(a_decision(based_on=claim.revision, final=False)),
     }
 
+    with pytest.raises(StaleError, match=r"claim\.stale") as refused:
+        sent[event]()
 
-def test_a_line_named_twice_in_one_entry_is_refused() -> None:
-    assert ("decision.line-twice", "/entries/0/lines") in faults_of_decision(
-        a_decision(entries=(an_entry(0, 0, 1, benefit=220_000),))
-    )
-
-
-def test_a_negative_line_index_is_unknown() -> None:
-    found = faults_of_decision(a_decision(entries=(an_entry(0, -1, benefit=120_000),)))
-
-    assert ("decision.line-unknown", "/entries/0/lines") in found
+    assert refused.value.allowed_actions == claim.allowed(Actor.INSURER)
 
 
-def test_only_a_part_decision_may_leave_lines_open() -> None:
-    claim = replace(in_state(State.IN_REVIEW), revision=2)
-    entries = (an_entry(0, benefit=100_000),)
+ADDRESSED: dict[str, tuple[Claim, Callable[..., Claim]]] = {
+    "acknowledged": (in_state(State.RECEIVED), lambda claim, **words: claim.acknowledge(
+        an_acknowledged(based_on=7, **words))),
+    "returned": (in_state(State.RECEIVED), lambda claim, **words: claim.return_unprocessed(
+        a_returned(based_on=7, **words))),
+    "decided": (in_state(State.IN_REVIEW), lambda claim, **words: claim.decide(a_decision(based_on=7, **words))),
+    "disputed by the insurer": (in_state(State.RECEIVED), lambda claim, **words: claim.dispute_content(
+        a_disputed(**words))),
+    "disputed by the hospital": (in_state(State.APPROVED), lambda claim, **words: claim.dispute_content(
+        a_disputed(**said_by(HOSPITAL, in_reply_to=ANSWER) | words))),
+    "withdrawn": (disputed(INSURER, State.RECEIVED), lambda claim, **words: claim.withdraw_dispute(
+        a_withdrawal(**{"in_reply_to": DISPUTE} | words))),
+    "given up": (disputed(INSURER, State.RECEIVED), lambda claim, **words: claim.give_up(
+        a_giving_up(**{"in_reply_to": DISPUTE} | words))),
+}  # fmt: skip
 
-    moved = claim.decide(a_decision(final=False, entries=entries))
 
-    assert moved.state is State.PARTLY_DECIDED
-    assert faults_of_decision(a_decision(entries=entries)) == {("decision.line-missing", "/entries")}
+@pytest.mark.parametrize("message", ADDRESSED)
+def test_an_answer_to_another_message_is_refused(message: str) -> None:
+    claim, take = ADDRESSED[message]
+
+    with pytest.raises(InvalidInputError, match=r"message\.not-of-claim") as refused:
+        take(claim, in_reply_to="msg_never_seen")
+
+    assert [(fault.code, fault.pointer) for fault in refused.value.faults] == [
+        ("message.reply-to-other", "/in_reply_to")
+    ]
+    assert take(claim).revision == claim.revision + 1
 
 
-def test_a_decision_in_another_currency_is_refused() -> None:
-    assert faults_of_decision(a_decision(currency="HKD")) == {("decision.currency", "/currency")}
-
-
-def test_no_more_is_approved_than_was_asked() -> None:
-    asked_less = a_submitted(asked_minor=50_000)
-    claim = replace(received(asked_less), state=State.IN_REVIEW, revision=2)
+@pytest.mark.parametrize("message", ADDRESSED)
+def test_every_field_that_names_another_claim_is_named_at_once(message: str) -> None:
+    claim, take = ADDRESSED[message]
 
     with pytest.raises(InvalidInputError) as refused:
-        claim.decide(a_decision(entries=(an_entry(0, 1, benefit=50_001, patient=69_999),)))
+        take(claim, case_id="case_of_another", claim_version=2, recipients=(OTHER_INSURER,))
 
-    assert [fault.code for fault in refused.value.faults] == ["decision.over-asked"]
+    assert [fault.pointer for fault in refused.value.faults] == ["/case_id", "/claim_version", "/recipients"]
 
 
-@given(st.integers(0, 120_000))
-def test_the_outcome_is_computed_from_the_entries(benefit: int) -> None:
-    claim = replace(received(), state=State.IN_REVIEW, revision=2)
+def test_the_hospital_disputes_the_newest_answer_only() -> None:
+    claim = replace(in_state(State.IN_REVIEW), revision=2).decide(a_decision(final=False))
+    later = claim.decide(a_decision(msg_id="msg_answer0009", based_on=3, decision_version=2))
 
-    moved = claim.decide(a_decision(entries=(an_entry(0, 1, benefit=benefit, patient=120_000 - benefit),)))
+    with pytest.raises(InvalidInputError, match=r"message\.not-of-claim"):
+        later.dispute_content(a_disputed(**said_by(HOSPITAL, in_reply_to="msg_answer0004")))
 
-    expected = State.APPROVED_IN_PART
-    if benefit == 0:
-        expected = State.DENIED
-    if benefit == 120_000:
-        expected = State.APPROVED
-    assert moved.state is expected
-    assert moved.state in DECIDED
+    assert later.dispute_content(a_disputed(**said_by(HOSPITAL, in_reply_to="msg_answer0009"))).dispute is not None
+
+
+def test_an_acknowledgement_repeats_the_hash_of_the_claim_s_content() -> None:
+    claim = in_state(State.RECEIVED)
+
+    with pytest.raises(InvalidInputError, match=r"message\.not-of-claim") as refused:
+        claim.acknowledge(an_acknowledged(based_on=7, content_sha256="f" * 64))
+
+    assert [fault.pointer for fault in refused.value.faults] == ["/content_sha256"]
+    assert claim.acknowledge(an_acknowledged(based_on=7, content_sha256=claim.content_sha256)).state is State.IN_REVIEW
 
 
 def test_a_refused_message_leaves_the_claim_as_it_was() -> None:
     claim = in_state(State.DENIED)
 
     with pytest.raises(IllegalTransitionError):
-        claim.acknowledge(INSURER, claim.revision)
+        claim.acknowledge(an_acknowledged(based_on=claim.revision))
 
     assert claim == in_state(State.DENIED)
 
@@ -279,11 +311,6 @@ def test_a_claim_settled_outside_never_obliges() -> None:
 
     with pytest.raises(IllegalTransitionError):
         outside.oblige(120_000, "obl_1")
-
-
-def test_no_payment_state_after_voiding_or_settling_outside() -> None:
-    assert PAYMENTS_ALLOWED[PaymentState.VOIDED] == {}
-    assert PAYMENTS_ALLOWED[PaymentState.SETTLED_OUTSIDE] == {}
 
 
 @given(st.text(max_size=20), st.integers(1, 99), st.text(max_size=20), st.integers(1, 99))
