@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
 
 from adapters.hk.edge import store
 from gateway.protocol.acceptance import acceptance_faults
 from gateway.protocol.canonical import read_json, sha256_hex
-from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
+from gateway.protocol.claims import Accepted, ClaimState, Rejected, SubmittedManifest
 from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.dossier_checks import dossier_faults
 from gateway.protocol.errors import (
@@ -19,6 +22,7 @@ from gateway.protocol.errors import (
     StaleError,
 )
 from gateway.protocol.exchange import Manifest, Posted, check_sizes
+from gateway.protocol.messages import check_message_id, role_message_id
 from gateway.protocol.records import record
 from gateway.protocol.topics import INSURER_RESPONSES, TOPICS
 from gateway.protocol.verification import check_sent_at, verify_manifest
@@ -30,6 +34,8 @@ from gateway.runtime.keys import Keyring, TrustHolder
 from gateway.runtime.outbox import Outbox, Post
 
 WITH_DOSSIER = ("returned", "decided")
+WITH_HASH = ("acknowledged", *WITH_DOSSIER)
+"""An acknowledgement repeats the hash of the claim's content; it has none of its own."""
 SUSPICIOUS = ("message.", "exchange.", "jws.", "key.")
 """Beginnings of the codes of forged, replayed, re-addressed and untimely objects."""
 FIRST_ACTIONS = ("acknowledge", "return", "dispute")
@@ -37,6 +43,7 @@ EVENT_OF = {
     "acknowledged": ("acknowledge",),
     "returned": ("return",),
     "disputed": ("dispute",),
+    "dispute_withdrawn": ("withdraw_dispute",),
     "decided": ("decide", "decide_partly"),
 }
 
@@ -70,18 +77,34 @@ async def present(tx: Transaction, deps: Deps, delivery: Delivery, manifest: Sub
     await deps.outbox.add(tx, made)
 
 
+async def present_message(tx: Transaction, deps: Deps, delivery: Delivery, manifest: Manifest) -> None:
+    """Put what the hospital says of a claim that was delivered before into the reader's inbox, as it came."""
+    await _deliver(tx, deps, delivery, party=manifest.recipients[0], msg_id=manifest.msg_id, claim_id=manifest.claim_id)
+    await _record_delivered(tx, deps, delivery, claim_id=manifest.claim_id, msg_id=manifest.msg_id)
+
+
+async def show_state(tx: Transaction, deps: Deps, delivery: Delivery, state: ClaimState) -> None:
+    """Follow where core says a claim stands, and tell its reader, who did not move it there."""
+    if state.to is None:
+        raise InvalidInputError("message.type-unexpected")
+    msg_id = role_message_id(state.type, f"{state.claim_id}-{state.revision}")
+    await store.follow(tx, state)
+    await _deliver(tx, deps, delivery, party=state.to, msg_id=msg_id, claim_id=state.claim_id)
+    await _record_delivered(tx, deps, delivery, claim_id=state.claim_id, msg_id=msg_id)
+
+
 async def show_outcome(tx: Transaction, deps: Deps, delivery: Delivery, outcome: Accepted | Rejected) -> None:
     """Show core's answer where the request was promised one, and in the inbox."""
-    msg_id = f"{outcome.type}-{outcome.in_reply_to}"
     await store.settle_request(tx, outcome)
+    msg_id = role_message_id(outcome.type, outcome.in_reply_to)
     await _deliver(tx, deps, delivery, party=outcome.to, msg_id=msg_id, claim_id=outcome.claim_id)
-    clear = {"claim_id": outcome.claim_id, "msg_id": outcome.in_reply_to, "type": outcome.type}
+    await _record_delivered(tx, deps, delivery, claim_id=outcome.claim_id, msg_id=outcome.in_reply_to)
+
+
+async def _record_delivered(tx: Transaction, deps: Deps, delivery: Delivery, *, claim_id: str, msg_id: str) -> None:
+    clear = {"claim_id": claim_id, "msg_id": msg_id, "type": delivery.stamp.type}
     made = record(
-        "outcome.delivered",
-        at=deps.clock.now(),
-        case_id=outcome.case_id,
-        clear=clear,
-        cause=delivery.stamp.eid,
+        "outcome.delivered", at=deps.clock.now(), case_id=delivery.case_id, clear=clear, cause=delivery.stamp.eid
     )
     await deps.outbox.add(tx, made)
 
@@ -166,6 +189,7 @@ def _verify(deps: Deps, party: str, posted: Posted) -> Manifest:
         raise ForbiddenError("message.sender-is-not-caller")
     if manifest.type not in TOPICS[INSURER_RESPONSES].messages:
         raise InvalidInputError("message.type-unexpected")
+    check_message_id(manifest.msg_id)
     _check_content(deps, manifest, posted, now)
     check_sent_at(manifest, now, deps.window_s)
     check_sizes((posted.manifest, posted.dossier))
@@ -178,12 +202,12 @@ def _check_content(deps: Deps, manifest: Manifest, posted: Posted, now: datetime
     kind = directory.party(manifest.sender).kind
     faults = acceptance_faults(manifest, kind=kind, parties=directory.parties)
     has_content = manifest.type in WITH_DOSSIER
-    parts = {"/content_sha256": manifest.content_sha256, "/dossier": posted.dossier}
-    misplaced = [
-        Fault("message.dossier-expected-or-not", pointer)
-        for pointer, part in parts.items()
-        if (part is not None) != has_content
-    ]
+    misplaced = []
+    if (manifest.content_sha256 is not None) != (manifest.type in WITH_HASH):
+        code = "message.dossier-expected-or-not" if manifest.content_sha256 else "message.content-missing"
+        misplaced.append(Fault(code, "/content_sha256"))
+    if (posted.dossier is not None) != has_content:
+        misplaced.append(Fault("message.dossier-expected-or-not", "/dossier"))
     sealed_to = (manifest.recipients[0], manifest.sender)
     badly_sealed = (
         dossier_faults(posted.dossier, directory, sealed_to, now) if has_content and posted.dossier is not None else []
@@ -202,10 +226,30 @@ async def _check_claim(tx: Transaction, party: str, manifest: Manifest) -> None:
     actions = read_json(claim.allowed_actions.encode())
     if manifest.recipients != (claim.hospital,) or manifest.case_id != claim.case_id:
         raise InvalidInputError("message.recipient-is-not-the-hospital", allowed_actions=actions)
+    if faults := _not_of_claim(claim, manifest):
+        raise InvalidInputError("message.not-of-claim", faults=faults, allowed_actions=actions)
+    if await store.has_message(tx, manifest.claim_id, manifest.msg_id):
+        raise ConflictError("message.id-taken", allowed_actions=actions)
     if not any(event in actions for event in EVENT_OF[manifest.type]):
         raise ConflictError("claim.illegal-move", allowed_actions=actions)
     if manifest.based_on is not None and manifest.based_on < claim.revision:
         raise StaleError("claim.stale", allowed_actions=actions)
+
+
+def _not_of_claim(claim: Row[Any], manifest: Manifest) -> list[Fault]:
+    """Resolve what the answer names of the claim: version, the message it answers, and the content it repeats."""
+    faults = []
+    about = claim.msg_id
+    if manifest.type == "dispute_withdrawn":
+        about = None if claim.dispute is None else read_json(claim.dispute.encode())["msg_id"]
+    if manifest.claim_version != claim.claim_version:
+        faults.append(Fault("message.version-of-other", "/claim_version"))
+    if about is not None and manifest.in_reply_to != about:
+        faults.append(Fault("message.reply-to-other", "/in_reply_to"))
+    repeated = claim.content_sha256 if manifest.type == "acknowledged" else None
+    if repeated is not None and manifest.content_sha256 != repeated:
+        faults.append(Fault("message.content-differs", "/content_sha256"))
+    return faults
 
 
 def _post(deps: Deps, manifest: Manifest, posted: Posted) -> Post:

@@ -1,8 +1,16 @@
-"""Messages in from core: claims for insurers, and core's answers to what insurers posted."""
+"""Messages in from core: claims for insurers, what hospitals say of them, and core's word on where they stand."""
 
 from adapters.hk.edge import actions
 from adapters.hk.edge.actions import Deps
-from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
+from gateway.protocol.claims import (
+    Accepted,
+    ClaimState,
+    DisputedManifest,
+    DisputeWithdrawnManifest,
+    GivenUpManifest,
+    Rejected,
+    SubmittedManifest,
+)
 from gateway.protocol.errors import GatewayError
 from gateway.runtime.component import Delivery
 from gateway.runtime.database import Transaction
@@ -10,6 +18,22 @@ from gateway.runtime.database import Transaction
 
 async def on_submitted(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
     await actions.present(tx, deps, delivery, delivery.manifest_as(SubmittedManifest))
+
+
+async def on_disputed(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.present_message(tx, deps, delivery, delivery.manifest_as(DisputedManifest))
+
+
+async def on_dispute_withdrawn(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.present_message(tx, deps, delivery, delivery.manifest_as(DisputeWithdrawnManifest))
+
+
+async def on_given_up(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.present_message(tx, deps, delivery, delivery.manifest_as(GivenUpManifest))
+
+
+async def on_claim_state(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await actions.show_state(tx, deps, delivery, delivery.message_as(ClaimState))
 
 
 async def on_accepted(tx: Transaction, deps: Deps, delivery: Delivery) -> None:

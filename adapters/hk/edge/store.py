@@ -8,10 +8,10 @@ from sqlalchemy.dialects import postgresql
 
 from adapters.hk.edge.tables import claims, messages, requests
 from gateway.protocol.canonical import compact, read_json
-from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
+from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding, Rejected, SubmittedManifest
 from gateway.protocol.errors import ConflictError, NotFoundError
 from gateway.protocol.exchange import Manifest
-from gateway.runtime.database import Transaction, one
+from gateway.runtime.database import Transaction, one, rows
 
 _ADD_CLAIM = insert(claims)
 _ADD_MESSAGE = insert(messages)
@@ -29,6 +29,7 @@ async def save_claim(tx: Transaction, manifest: SubmittedManifest, actions: Sequ
         "revision": 1,
         "allowed_actions": compact(list(actions)).decode(),
         "received_at": at,
+        "content_sha256": manifest.content_sha256,
     }
     await tx.later(_ADD_CLAIM, row)
 
@@ -99,16 +100,37 @@ async def settle_request(tx: Transaction, outcome: Accepted | Rejected) -> None:
     }
     if isinstance(outcome, Accepted):
         changed["revision"] = outcome.revision
-        told = {name: changed[name] for name in ("state", "revision", "allowed_actions")}
-        newer = (claims.c.claim_id == outcome.claim_id, claims.c.revision < outcome.revision)
-        await tx.execute(update(claims).where(*newer).values(told))
+        await follow(tx, outcome)
     else:
         changed |= {"code": outcome.code, "faults": compact(list(outcome.faults)).decode()}
     here = (requests.c.sender == outcome.to, requests.c.msg_id == outcome.in_reply_to)
     await tx.execute(update(requests).where(*here).values(changed))
 
 
+async def follow(tx: Transaction, outcome: Accepted | ClaimState) -> None:
+    """Take over where core says a claim stands; what is not newer changes nothing."""
+    standing = {
+        "state": outcome.state,
+        "revision": outcome.revision,
+        "allowed_actions": compact(list(outcome.allowed_actions)).decode(),
+        "dispute": _dispute(outcome.dispute),
+    }
+    newer = (claims.c.claim_id == outcome.claim_id, claims.c.revision < outcome.revision)
+    await tx.execute(update(claims).where(*newer).values(standing))
+
+
+def _dispute(raised: DisputeStanding | None) -> str | None:
+    return None if raised is None else compact(raised.model_dump(mode="json")).decode()
+
+
+async def has_message(tx: Transaction, claim_id: str, msg_id: str) -> bool:
+    """Say whether something of this claim was delivered under this id, to whichever party."""
+    delivered = select(messages.c.msg_id).where(messages.c.msg_id == msg_id, messages.c.claim_id == claim_id)
+    return bool(await rows(tx, delivered))
+
+
 def claim_body(claim: Row[Any]) -> dict[str, Any]:
     names = ("claim_id", "case_id", "hospital", "msg_id", "claim_version", "state", "revision", "received_at")
     actions = read_json(claim.allowed_actions.encode())
-    return {name: getattr(claim, name) for name in names} | {"allowed_actions": actions}
+    body = {name: getattr(claim, name) for name in names} | {"allowed_actions": actions}
+    return body if claim.dispute is None else body | {"dispute": read_json(claim.dispute.encode())}

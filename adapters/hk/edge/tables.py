@@ -17,8 +17,10 @@ claims = Table(
     Column("revision", Integer, nullable=False),
     Column("allowed_actions", Text, nullable=False),
     Column("received_at", Text, nullable=False),
+    Column("content_sha256", Text),
+    Column("dispute", Text),
 )
-"""Projection of core's claim: whose it is, and what its reader may do next."""
+"""Projection of core's claim: whose it is, what its reader may do next, and the dispute that stands, as JSON."""
 
 messages = Table(
     "hk_message",
