@@ -85,6 +85,21 @@ class HospitalClient:
         """Return state, payment state, decision and `allowed_actions` of a claim of this hospital."""
         return (await self._sz.get(f"/v1/claims/{quote(claim_id, safe='')}")).json()
 
+    async def withdraw_dispute(self, claim_id: str, key: str, *, revision: int) -> Mapping[str, Any]:
+        """Take back the dispute of an insurer's answer; `revision` is the claim's, as last read. Core's word follows.
+
+        Raises `ApiProblem` with `allowed_actions` where the claim has moved on or is not disputed by this hospital.
+        """
+        return await self._move(claim_id, "dispute-withdrawal", key, revision)
+
+    async def give_up(self, claim_id: str, key: str, *, revision: int) -> Mapping[str, Any]:
+        """Give up a claim that the insurer disputes; once core has taken it, its receipts may be claimed anew."""
+        return await self._move(claim_id, "give-up", key, revision)
+
+    async def _move(self, claim_id: str, name: str, key: str, revision: int) -> Mapping[str, Any]:
+        path = f"/v1/claims/{quote(claim_id, safe='')}/{name}"
+        return (await self._sz.post(path, b"{}", key=key, if_match=revision)).json()
+
     async def timeline(self, claim_id: str) -> tuple[Mapping[str, Any], ...]:
         """Return what happened to a claim, oldest first."""
         found = (await self._sz.get(f"/v1/claims/{quote(claim_id, safe='')}/timeline")).json()

@@ -4,7 +4,7 @@ Nothing that the Hong Kong edge says is believed: stamps, receipts and the hospi
 the registry release, and that from the profile's trust down. Answers are signed here and nowhere else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import quote
@@ -21,12 +21,12 @@ from gateway.client.authoring import (
     Texts,
     hospital_bears,
 )
-from gateway.client.opened import OpenedClaim, open_submitted, read_outcome
+from gateway.client.opened import HospitalSaid, OpenedClaim, open_submitted, read_outcome, read_said, read_state
 from gateway.client.profile import Profile
 from gateway.client.releases import Releases
 from gateway.client.transport import Retry, Session
 from gateway.protocol.canonical import compact
-from gateway.protocol.claims import Accepted, Rejected
+from gateway.protocol.claims import Accepted, ClaimState, Rejected
 from gateway.protocol.clock import Clock, SystemClock
 from gateway.protocol.errors import BadSignatureError, MalformedInputError
 from gateway.protocol.exchange import Exchange, Posted, Stamp, text_hash
@@ -83,6 +83,8 @@ class Standing:
     state: str
     revision: int
     allowed_actions: tuple[str, ...]
+    dispute: Mapping[str, Any] | None = None
+    """While the claim is disputed: `by` and `against` (party codes), `msg_id` of the dispute, `in_reply_to`."""
 
 
 class InsurerClient:
@@ -156,6 +158,20 @@ class InsurerClient:
             lambda directory: read_outcome(exchange, directory, party=self._profile.party, now=self._clock.now())
         )
 
+    async def state(self, msg_id: str) -> ClaimState:
+        """Fetch and verify where core says a claim stands that we did not move there: an item `claim_state`."""
+        exchange = await self.exchange(msg_id)
+        return await self.releases.checked(
+            lambda directory: read_state(exchange, directory, party=self._profile.party, now=self._clock.now())
+        )
+
+    async def said(self, msg_id: str) -> HospitalSaid:
+        """Fetch and verify what the hospital says of its claim: it disputes an answer, withdraws that, or gives up."""
+        exchange = await self.exchange(msg_id)
+        return await self.releases.checked(
+            lambda directory: read_said(exchange, directory, party=self._profile.party, now=self._clock.now())
+        )
+
     # Answers
 
     async def acknowledge(self, opened: OpenedClaim, *, based_on: int = FIRST_REVISION) -> Sent:
@@ -172,6 +188,12 @@ class InsurerClient:
         """
         named = differences or opened.differences
         return await self._send(authoring.dispute(await self.author(), opened.manifest, named, at=self._clock.now()))
+
+    async def withdraw_dispute(self, opened: OpenedClaim, dispute_msg_id: str) -> Sent:
+        """Take back our own dispute, by the message id that `dispute` returned; the claim stands as before."""
+        return await self._send(
+            authoring.withdraw_dispute(await self.author(), opened.manifest, dispute_msg_id, at=self._clock.now())
+        )
 
     async def return_claim(
         self, opened: OpenedClaim, *, class_code: str, texts: Texts, based_on: int = FIRST_REVISION
@@ -251,7 +273,13 @@ class InsurerClient:
         """Return state, revision and allowed actions of a claim of ours, in clear."""
         found = (await self._hk.get(f"/v1/claims/{quote(claim_id, safe='')}")).json()
         try:
-            return Standing(found["claim_id"], found["state"], found["revision"], tuple(found["allowed_actions"]))
+            return Standing(
+                claim_id=found["claim_id"],
+                state=found["state"],
+                revision=found["revision"],
+                allowed_actions=tuple(found["allowed_actions"]),
+                dispute=found.get("dispute"),
+            )
         except (KeyError, TypeError):
             raise MalformedInputError("client.answer-malformed") from None
 

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gateway.client.comparison import compare
-from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
+from gateway.protocol.claims import (
+    Accepted,
+    ClaimState,
+    DisputedManifest,
+    DisputeWithdrawnManifest,
+    GivenUpManifest,
+    Rejected,
+    SubmittedManifest,
+)
 from gateway.protocol.differences import UNREADABLE, difference_of
 from gateway.protocol.errors import BadSignatureError, RefuseError
 from gateway.protocol.exchange import Exchange, unpack
@@ -23,7 +31,16 @@ from gateway.protocol.registry import Directory
 from gateway.protocol.topics import INSURER_DELIVERIES
 from gateway.protocol.verification import Verified, verify_exchange, verify_stamp
 
-__all__ = ["OpenedClaim", "OpenedLine", "compare", "lines_of", "open_submitted", "read_outcome"]
+__all__ = [
+    "OpenedClaim",
+    "OpenedLine",
+    "compare",
+    "lines_of",
+    "open_submitted",
+    "read_outcome",
+    "read_said",
+    "read_state",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +118,32 @@ def read_outcome(exchange: Exchange, directory: Directory, *, party: str, now: d
     verified = _verified(exchange, directory, now)
     message = verified.message
     if not isinstance(message, (Accepted, Rejected)):
+        raise BadSignatureError("exchange.not-an-outcome")
+    if message.to != party or message.case_id != verified.stamp.key:
+        raise BadSignatureError("exchange.not-for-us")
+    return message
+
+
+HospitalSaid = DisputedManifest | DisputeWithdrawnManifest | GivenUpManifest
+"""What a hospital says of a claim after it has submitted it."""
+
+
+def read_said(exchange: Exchange, directory: Directory, *, party: str, now: datetime) -> HospitalSaid:
+    """Verify what a hospital says of a claim to `party`; raises as `verify_exchange`, or if it is to another."""
+    verified = _verified(exchange, directory, now)
+    manifest = verified.manifest
+    if not isinstance(manifest, HospitalSaid):
+        raise BadSignatureError("exchange.not-an-outcome")
+    if party not in manifest.recipients or manifest.case_id != verified.stamp.key:
+        raise BadSignatureError("exchange.not-for-us")
+    return manifest
+
+
+def read_state(exchange: Exchange, directory: Directory, *, party: str, now: datetime) -> ClaimState:
+    """Verify where core says a claim of `party` stands; raises as `verify_exchange`, or if it is another's."""
+    verified = _verified(exchange, directory, now)
+    message = verified.message
+    if not isinstance(message, ClaimState):
         raise BadSignatureError("exchange.not-an-outcome")
     if message.to != party or message.case_id != verified.stamp.key:
         raise BadSignatureError("exchange.not-for-us")

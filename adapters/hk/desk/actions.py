@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters.hk.desk import store
 from adapters.hk.desk.claim import OPEN, QUEUED, DeskAnswer, DeskClaim
-from adapters.hk.desk.form import read_decision, read_return
+from adapters.hk.desk.form import read_decision, read_nothing, read_return
 from gateway.client import authoring
 from gateway.client.authoring import Author, Authored, Decision
 from gateway.client.insurer import InsurerClient
@@ -109,6 +109,17 @@ async def return_claim(deps: Deps, asked: Asked, raw: bytes) -> Stored:
         return "return", authored
 
     return await _answer(deps, asked, raw, "return", author)
+
+
+async def withdraw_dispute(deps: Deps, asked: Asked, raw: bytes) -> Stored:
+    """Queue the withdrawal of our own dispute; the body says nothing: `{}`. 202 and where to ask for core's word."""
+
+    def author(claim: DeskClaim, at: datetime) -> tuple[str, Authored]:
+        read_nothing(read_json_object(raw))
+        dispute_msg_id = claim.own_dispute(deps.party)
+        return "withdraw_dispute", authoring.withdraw_dispute(deps.author, claim.signed, dispute_msg_id, at=at)
+
+    return await _answer(deps, asked, raw, "dispute-withdrawal", author)
 
 
 def _hospital_key(deps: Deps, claim: DeskClaim, at: datetime) -> PublicKey:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from gateway.client.authoring import FIRST_REVISION, Authored
 from gateway.client.opened import OpenedClaim
-from gateway.protocol.claims import Accepted, SubmittedManifest
+from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding, SubmittedManifest
 from gateway.protocol.clock import parse_rfc3339, rfc3339
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import ConflictError, IllegalTransitionError, MalformedInputError, StaleError
@@ -41,6 +41,10 @@ class DeskClaim:
     decision_version: int
     received_at: str
     opened_at: str
+    dispute: DisputeStanding | None = None
+    """The dispute that stands on the claim, whoever raised it."""
+    disputed_places: tuple[str, ...] = ()
+    """What the hospital's newest dispute says is wrong with an answer of ours."""
 
     @classmethod
     def opened(cls, found: OpenedClaim, at: datetime) -> "DeskClaim":
@@ -78,8 +82,8 @@ class DeskClaim:
     def received(self) -> datetime:
         return parse_rfc3339(self.received_at)
 
-    def follow(self, told: Accepted, decision_version: int | None) -> "DeskClaim":
-        """Take over what core says after an answer; what is not newer changes nothing."""
+    def follow(self, told: Accepted | ClaimState, decision_version: int | None) -> "DeskClaim":
+        """Take over what core says of the claim; what is not newer changes nothing."""
         if told.revision <= self.revision:
             return self
         return replace(
@@ -87,8 +91,15 @@ class DeskClaim:
             state=told.state,
             revision=told.revision,
             allowed_actions=told.allowed_actions,
+            dispute=told.dispute,
             decision_version=decision_version or self.decision_version,
         )
+
+    def own_dispute(self, party: str) -> str:
+        """Return the message id of the dispute that this insurer has raised; it alone may be withdrawn."""
+        if self.dispute is None or self.dispute.by != party:
+            raise IllegalTransitionError("claim.illegal-move", allowed_actions=self.allowed_actions)
+        return self.dispute.msg_id
 
     def check(self, event: str, based_on: int, *, answer_open: bool) -> None:
         """Refuse what core would refuse anyway: an answer on its way, another revision, a move not allowed."""

@@ -93,6 +93,11 @@ def read_return(found: Mapping[str, Any]) -> ReturnForm:
     return form
 
 
+def read_nothing(found: Mapping[str, Any]) -> None:
+    """Read a form without fields; what stands in it all the same is a fault."""
+    _parse(Message, found)
+
+
 def _entry(form: EntryForm, where: str, currency: str, faults: list[Fault]) -> DecisionEntry:
     amounts = {name: _amount(getattr(form, name), f"{where}/{name}", currency, faults) for name in AMOUNTS}
     if form.class_code is not None and form.class_code not in REASONS:

@@ -16,10 +16,10 @@ from adapters.hk.desk.claim import DeskAnswer, DeskClaim
 from gateway.client import authoring
 from gateway.client.authoring import FIRST_REVISION, Authored
 from gateway.client.insurer import InboxItem, InboxPage
-from gateway.client.opened import OpenedClaim, open_submitted, read_outcome
+from gateway.client.opened import HospitalSaid, OpenedClaim, open_submitted, read_outcome, read_said, read_state
 from gateway.client.transport import ApiProblem
 from gateway.protocol.canonical import sha256_hex
-from gateway.protocol.claims import Accepted, Rejected
+from gateway.protocol.claims import Accepted, ClaimState, DisputedManifest, Rejected
 from gateway.protocol.errors import (
     BadSignatureError,
     HeldError,
@@ -48,7 +48,14 @@ class TakenClaim:
 
 @dataclass(frozen=True, slots=True)
 class TakenOutcome:
-    told: Accepted | Rejected
+    told: Accepted | Rejected | ClaimState
+
+
+@dataclass(frozen=True, slots=True)
+class TakenSaid:
+    """What the hospital says of a claim; where that leaves it is core's to tell, and follows."""
+
+    said: HospitalSaid
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,8 @@ class SetAside:
     exchange: bytes = field(default=b"", repr=False)
 
 
-Taken = TakenClaim | TakenOutcome | SetAside
+Taken = TakenClaim | TakenOutcome | TakenSaid | SetAside
+SAID = ("disputed", "dispute_withdrawn", "given_up")
 
 
 async def install_release(deps: Deps) -> None:
@@ -147,6 +155,10 @@ def _open(deps: Deps, item: InboxItem, exchange: Exchange) -> Taken:
     directory, now = deps.trust.directory, deps.clock.now()
     if item.type in ("accepted", "rejected"):
         return TakenOutcome(read_outcome(exchange, directory, party=deps.party, now=now))
+    if item.type == "claim_state":
+        return TakenOutcome(read_state(exchange, directory, party=deps.party, now=now))
+    if item.type in SAID:
+        return TakenSaid(read_said(exchange, directory, party=deps.party, now=now))
     if item.type != "submitted":
         raise InvalidInputError("message.type-unexpected")
     opened = open_submitted(exchange, directory, deps.seal_keys, party=deps.party, now=now)
@@ -168,6 +180,9 @@ async def _keep(tx: Transaction, *, deps: Deps, taken: list[Taken], cursor: str 
             await _keep_claim(tx, deps, one)
         elif isinstance(one, TakenOutcome):
             await store.follow(tx, one.told)
+        elif isinstance(one, TakenSaid):
+            places = one.said.differences if isinstance(one.said, DisputedManifest) else ()
+            await store.keep_disputed_places(tx, one.said.claim_id, places)
         else:
             await _put_aside(tx, deps, one)
     if cursor is not None:

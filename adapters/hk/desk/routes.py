@@ -73,6 +73,13 @@ def desk_routes(deps: Deps) -> APIRouter:
         asked = _asked(deps, caller, claim_id, request)
         return render(await actions.return_claim(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
 
+    @routes.post("/claims/{claim_id}/dispute-withdrawal")
+    async def post_dispute_withdrawal(caller: Decider, claim_id: str, request: Request) -> Response:
+        """Withdraw this insurer's own dispute: `{}`; the claim stands as before. Needs Idempotency-Key and If-Match."""
+        asked = _asked(deps, caller, claim_id, request)
+        raw = await read_body(request, BODY_BYTES_MAX)
+        return render(await actions.withdraw_dispute(deps, asked, raw), deps.keyring)
+
     @routes.get("/requests/{request_id}")
     async def get_request(caller: Reader, request_id: PathId) -> Response:
         """Return what became of an answer: pending, accepted, or rejected with code and allowed actions."""
@@ -131,15 +138,27 @@ def _shown_body(shown: Shown) -> dict[str, Any]:
         }
         for line in shown.lines
     ]
-    return _claim_body(claim) | {
-        "billing_mode": signed.billing_mode,
-        "payee": signed.payee,
-        "paid": [
-            {"kind": paid.kind, "amount": str(Money(paid.amount_minor, claim.currency)), "order": paid.order}
-            for paid in signed.paid
-        ],
-        "unpaid": str(Money(signed.unpaid_minor, claim.currency)),
-        "allowed_actions": list(shown.allowed_actions),
-        "lines": lines,
-        "requests": [answer_body(answer) for answer in shown.answers],
-    }
+    return (
+        _claim_body(claim)
+        | _dispute_body(claim)
+        | {
+            "billing_mode": signed.billing_mode,
+            "payee": signed.payee,
+            "paid": [
+                {"kind": paid.kind, "amount": str(Money(paid.amount_minor, claim.currency)), "order": paid.order}
+                for paid in signed.paid
+            ],
+            "unpaid": str(Money(signed.unpaid_minor, claim.currency)),
+            "allowed_actions": list(shown.allowed_actions),
+            "lines": lines,
+            "requests": [answer_body(answer) for answer in shown.answers],
+        }
+    )
+
+
+def _dispute_body(claim: DeskClaim) -> dict[str, Any]:
+    """Tell who has stopped the claim, and what the dispute says is wrong with the message that it is about."""
+    if claim.dispute is None:
+        return {}
+    places = claim.disputed_places if claim.dispute.by == claim.hospital else claim.differences
+    return {"dispute": claim.dispute.model_dump(mode="json") | {"differences": list(places)}}

@@ -11,12 +11,12 @@ from sqlalchemy.dialects import postgresql
 from adapters.hk.desk.claim import ACCEPTED, OPEN, QUEUED, REJECTED, SENT, DeskAnswer, DeskClaim
 from adapters.hk.desk.tables import answers, claims, cursors, releases, set_aside
 from gateway.protocol.canonical import compact, read_json
-from gateway.protocol.claims import Accepted, Rejected
+from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding, Rejected
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import ConflictError, NotFoundError
 from gateway.runtime.database import Transaction, one, rows
 
-_LISTS = ("differences", "allowed_actions", "faults")
+_LISTS = ("differences", "allowed_actions", "faults", "disputed_places")
 Place = tuple[str | int, ...]
 """Where a page ended: opened_at, claim_id, claim_version of its last claim."""
 
@@ -26,7 +26,10 @@ _OF_CLAIM = tuple(column for column in claims.c if column.name != "content")
 
 def _written(found: Mapping[str, Any]) -> dict[str, Any]:
     lists = {name: compact(list(found[name])).decode() for name in _LISTS if name in found}
-    return {**found, **lists}
+    dispute = found.get("dispute")
+    if isinstance(dispute, DisputeStanding):
+        dispute = dispute.model_dump(mode="json")
+    return {**found, **lists, **({"dispute": dispute and compact(dispute).decode()} if "dispute" in found else {})}
 
 
 def _read(row: Row[Any]) -> dict[str, Any]:
@@ -34,6 +37,8 @@ def _read(row: Row[Any]) -> dict[str, Any]:
     for name in _LISTS:
         if name in found:
             found[name] = tuple(read_json(found[name].encode())) if found[name] is not None else ()
+    if found.get("dispute") is not None:
+        found["dispute"] = DisputeStanding.model_validate(read_json(found["dispute"].encode()))
     return found
 
 
@@ -182,8 +187,10 @@ async def reject(
     await _change(tx, msg_id, OPEN, changed)
 
 
-async def follow(tx: Transaction, told: Accepted | Rejected) -> None:
+async def follow(tx: Transaction, told: Accepted | Rejected | ClaimState) -> None:
     """Write core's word to the answer and to the claim; hearing it twice changes nothing."""
+    if isinstance(told, ClaimState):
+        return await _follow_claim(tx, told, None)
     found = await one(tx, select(answers).where(answers.c.msg_id == told.in_reply_to))
     answer = None if found is None else DeskAnswer(**_read(found))
     if isinstance(told, Rejected):
@@ -198,20 +205,30 @@ async def follow(tx: Transaction, told: Accepted | Rejected) -> None:
         return await allow(tx, told.claim_id, told.allowed_actions)
     changed = {"status": ACCEPTED, "state": told.state, "allowed_actions": told.allowed_actions}
     await _change(tx, told.in_reply_to, OPEN, changed)
+    return await _follow_claim(tx, told, answer.decision_version if answer else None)
+
+
+async def _follow_claim(tx: Transaction, told: Accepted | ClaimState, decision_version: int | None) -> None:
     try:
         claim = await load_claim(tx, told.claim_id, lock=True)
     except NotFoundError:  # answered by the insurer's other system, before this desk was opened
-        return None
-    moved = claim.follow(told, answer.decision_version if answer else None)
+        return
+    moved = claim.follow(told, decision_version)
     here = (claims.c.claim_id == claim.claim_id, claims.c.claim_version == claim.claim_version)
     now = {
         "state": moved.state,
         "revision": moved.revision,
         "allowed_actions": moved.allowed_actions,
         "decision_version": moved.decision_version,
+        "dispute": moved.dispute,
     }
     await tx.execute(update(claims).where(*here, claims.c.revision == claim.revision).values(_written(now)))
-    return None
+
+
+async def keep_disputed_places(tx: Transaction, claim_id: str, places: Sequence[str]) -> None:
+    """Keep what the hospital says is wrong with an answer; core's word on the claim follows."""
+    told = _written({"disputed_places": places})
+    await tx.execute(update(claims).where(claims.c.claim_id == claim_id).values(told))
 
 
 async def allow(tx: Transaction, claim_id: str, allowed_actions: Sequence[str]) -> None:

@@ -54,10 +54,13 @@ claims = Table(
     Column("decision_version", Integer, nullable=False),
     Column("received_at", Text, nullable=False),
     Column("opened_at", Text, nullable=False),
+    Column("dispute", Text),
+    Column("disputed_places", Text),
     Index("desk_claim_opened", "opened_at", "claim_id", "claim_version"),
 )
 """Claims opened here. `manifest` is the hospital's signed token, `content` the box of the FHIR Bundle, if it opened;
-state, revision and allowed actions are core's, as last told; decision_version counts accepted decisions."""
+state, revision, allowed actions and `dispute` (JSON) are core's, as last told; `disputed_places` are those that the
+hospital's newest dispute names; decision_version counts accepted decisions."""
 
 _OPEN = text("status IN ('queued', 'sent')")
 
