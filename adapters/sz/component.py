@@ -5,6 +5,8 @@ from adapters.sz.formats import FORMATS
 from adapters.sz.handlers import (
     on_claim_state,
     on_decided,
+    on_dispute_withdrawn,
+    on_disputed,
     on_refused,
     on_rejected,
     on_returned,
@@ -29,6 +31,8 @@ def build(deps: Deps) -> Component:
         "claim_state": on_claim_state,
         "decided": on_decided,
         "returned": on_returned,
+        "disputed": on_disputed,
+        "dispute_withdrawn": on_dispute_withdrawn,
         "rejected": on_rejected,
     }
     prepare = {"decided": prepare_decided, "returned": prepare_returned}

@@ -3,7 +3,13 @@
 from adapters.sz import projection
 from adapters.sz.actions import Deps
 from adapters.sz.projection import Prepared
-from gateway.protocol.claims import ClaimState, Rejected, ReturnedManifest
+from gateway.protocol.claims import (
+    ClaimState,
+    DisputedManifest,
+    DisputeWithdrawnManifest,
+    Rejected,
+    ReturnedManifest,
+)
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import GatewayError
 from gateway.runtime.component import Delivery
@@ -28,6 +34,14 @@ async def on_decided(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
 
 async def on_returned(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
     await projection.store_answer(tx, deps, delivery, delivery.manifest_as(ReturnedManifest))
+
+
+async def on_disputed(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await projection.take_dispute(tx, deps, delivery, delivery.manifest_as(DisputedManifest))
+
+
+async def on_dispute_withdrawn(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
+    await projection.take_withdrawal(tx, deps, delivery, delivery.manifest_as(DisputeWithdrawnManifest))
 
 
 async def on_rejected(tx: Transaction, deps: Deps, delivery: Delivery) -> None:

@@ -14,11 +14,12 @@ from adapters.sz.answers import Opened, TheirAnswer, read_answer, unreadable
 from adapters.sz.pins import check_pinned
 from adapters.sz.store import ClaimRow, Whose
 from gateway.protocol.canonical import compact, read_json_object, sha256_hex
-from gateway.protocol.claims import ClaimState, DisputedManifest, Rejected
+from gateway.protocol.claims import ClaimState, DisputedManifest, DisputeWithdrawnManifest, Rejected
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.differences import difference_of
 from gateway.protocol.errors import BadSignatureError, GatewayError, MalformedInputError, NotFoundError
+from gateway.protocol.exchange import Manifest
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import Typ, key_id, sign
 from gateway.protocol.opening import open_dossier
@@ -28,6 +29,9 @@ from gateway.runtime.component import Delivery
 from gateway.runtime.database import Transaction
 from gateway.runtime.openings import CaseSecret
 from gateway.runtime.outbox import Post
+
+REFUSED = "refused"
+"""The state of a claim that core never took in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,42 @@ async def follow_state(tx: Transaction, deps: Deps, message: ClaimState) -> None
         await _tell(tx, deps, claim, message.event, showing.state_event(message))
 
 
+async def take_dispute(tx: Transaction, deps: Deps, delivery: Delivery, manifest: DisputedManifest) -> None:
+    """Show the hospital that the insurer says the claim's content is not what was signed, and where."""
+    claim = await _of_hospital(tx, manifest)
+    await store.save_disputed_places(tx, claim, manifest.differences)
+    shown: dict[str, Any] = {"differences": list(manifest.differences), "in_reply_to": manifest.in_reply_to}
+    await _tell_opened(tx, deps, delivery, claim, "disputed_by_insurer", shown)
+
+
+async def take_withdrawal(tx: Transaction, deps: Deps, delivery: Delivery, manifest: DisputeWithdrawnManifest) -> None:
+    """Show the hospital that the insurer has taken its dispute back."""
+    claim = await _of_hospital(tx, manifest)
+    shown: dict[str, Any] = {"in_reply_to": manifest.in_reply_to}
+    await _tell_opened(tx, deps, delivery, claim, "dispute_withdrawn_by_insurer", shown)
+
+
+async def _of_hospital(tx: Transaction, manifest: Manifest) -> ClaimRow:
+    claim = await store.load_for_update(tx, manifest.claim_id)
+    if manifest.recipients != (claim.hospital,):
+        raise NotFoundError("claim.unknown")
+    return claim
+
+
+async def _tell_opened(
+    tx: Transaction, deps: Deps, delivery: Delivery, claim: ClaimRow, event: str, shown: Mapping[str, Any]
+) -> None:
+    """Tell of a message without content, and record that it has come."""
+    await _tell(tx, deps, claim, event, {"state": claim.state, "payment_state": claim.payment_state, **shown})
+    clear = {
+        "claim_id": claim.claim_id,
+        "msg_id": delivery.manifest.msg_id if delivery.manifest else None,
+        "manifest_sha256": sha256_hex((delivery.exchange.manifest or "").encode()),
+        "type": delivery.stamp.type,
+    }
+    await deps.outbox.add(tx, _record(deps, "answer.opened", claim, delivery, clear))
+
+
 async def take_rejection(tx: Transaction, deps: Deps, message: Rejected) -> None:
     """Show the hospital that core refused a message of its, with the code and every fault."""
     claim = await store.load_for_update(tx, message.claim_id)
@@ -194,10 +234,12 @@ async def _tell(tx: Transaction, deps: Deps, claim: ClaimRow | Whose, event: str
     await deps.feed.append(tx, claim.hospital, item)
 
 
-async def show_claim(tx: Transaction, deps: Deps, claim_id: str, hospital: str) -> dict[str, Any]:
-    """Show a claim of this hospital, with number and decision opened from their boxes."""
+async def show_claim(tx: Transaction, deps: Deps, claim_id: str, hospital: str, language: str) -> dict[str, Any]:
+    """Show a claim of this hospital, with number and decision opened from their boxes; a refused one says why."""
     claim = await store.load_claim(tx, claim_id, hospital)
-    return _shown(claim, await deps.vault.existing(tx, claim.case_id))
+    shown = _shown(claim, await deps.vault.existing(tx, claim.case_id))
+    refusal = await store.load_refusal(tx, claim_id) if claim.state == REFUSED else None
+    return shown if refusal is None else shown | {"refusal": showing.refusal(refusal, language)}
 
 
 async def show_claims(
@@ -249,4 +291,7 @@ def _shown(claim: ClaimRow, secret: CaseSecret) -> dict[str, Any]:
     serials = _summary(claim, secret)["serials"]
     answer = None if claim.answer is None else read_json_object(secret.unbox(claim.answer, "content"))
     shown = _brief(claim, secret) | showing.decision(answer, serials)
+    if claim.dispute is not None:
+        places = claim.differences if claim.dispute["by"] == claim.hospital else claim.disputed_places
+        shown["dispute"] = dict(claim.dispute) | {"differences": list(places)}
     return shown | ({"differences": list(claim.differences)} if claim.differences else {})

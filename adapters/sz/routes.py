@@ -5,16 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from adapters.sz import actions, projection
+from adapters.sz import actions, disputes, projection
 from adapters.sz.actions import Deps
 from gateway.runtime.auth import Caller, require
 from gateway.runtime.database import Transaction
-from gateway.runtime.http import WAIT_S_MAX, etag, read_body, reply
+from gateway.runtime.http import WAIT_S_MAX, etag, language_of, read_body, reply, required_if_match
 from gateway.runtime.idempotency import render, require_key
 from gateway.runtime.paging import Cursors
 from gateway.runtime.parameters import PathId
 
 PAGE_MAX = 200
+MOVE_BYTES_MAX = 1024
 
 Submitter = Annotated[Caller, Depends(require("claims:submit"))]
 Reader = Annotated[Caller, Depends(require("claims:read"))]
@@ -54,14 +55,38 @@ def hospital_routes(deps: Deps) -> APIRouter:
         return await deps.database.read(query)
 
     @routes.get("/claims/{claim_id}")
-    async def get_claim(caller: Reader, claim_id: PathId) -> Response:
-        """Return where a claim stands, the insurer's decision with its texts, and what may be done now."""
+    async def get_claim(caller: Reader, claim_id: PathId, request: Request) -> Response:
+        """Return where a claim stands, the insurer's decision with its texts, and what may be done now.
+
+        A refused claim says why (`refusal`), a disputed one who disputes which message (`dispute`).
+        """
+        language = language_of(request)
 
         async def query(tx: Transaction) -> Response:
-            shown = await projection.show_claim(tx, deps, claim_id, caller.party)
+            shown = await projection.show_claim(tx, deps, claim_id, caller.party, language)
             return reply(200, shown, {"ETag": etag(shown["revision"])})
 
         return await deps.database.read(query)
+
+    @routes.post("/claims/{claim_id}/dispute-withdrawal")
+    async def post_dispute_withdrawal(caller: Submitter, claim_id: PathId, request: Request) -> Response:
+        """Withdraw the dispute of an insurer's answer: `{}`; the claim stands as before. 202, core's word is an event.
+
+        Needs Idempotency-Key and If-Match. Money that was voided meanwhile takes a new decision of the insurer.
+        """
+        asked = _asked(caller, claim_id, request)
+        raw = await read_body(request, MOVE_BYTES_MAX)
+        return render(await disputes.ask(deps, asked, disputes.WITHDRAWAL, raw), deps.keyring)
+
+    @routes.post("/claims/{claim_id}/give-up")
+    async def post_give_up(caller: Submitter, claim_id: PathId, request: Request) -> Response:
+        """Give up a claim that the insurer disputes: `{}`; its receipts may then be claimed under a new number.
+
+        Needs Idempotency-Key and If-Match. 202, core's word is an event.
+        """
+        asked = _asked(caller, claim_id, request)
+        raw = await read_body(request, MOVE_BYTES_MAX)
+        return render(await disputes.ask(deps, asked, disputes.GIVING_UP, raw), deps.keyring)
 
     @routes.get("/claims/{claim_id}/timeline")
     async def get_timeline(caller: Reader, claim_id: PathId) -> Response:
@@ -84,3 +109,7 @@ def hospital_routes(deps: Deps) -> APIRouter:
         return reply(200, {"items": list(page.items), "next": page.next})
 
     return routes
+
+
+def _asked(caller: Caller, claim_id: PathId, request: Request) -> disputes.Asked:
+    return disputes.Asked(caller.party, claim_id, required_if_match(request), require_key(request))

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.protocol.claims import ClaimState
+from gateway.protocol.errors import Fault
+from gateway.protocol.hints import hint_for
 from gateway.protocol.money import Money
 
 
@@ -25,6 +27,24 @@ def decision(answer: Mapping[str, Any] | None, serials: list[str]) -> dict[str, 
     return {kind: shown}
 
 
+def refusal(event: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """Show why core refused a claim, in the form that a refusal over HTTP has (RFC 9457): `errors` names each fault."""
+    hint = hint_for(event["code"])
+    named = [_fault(text) for text in event["faults"]] or [Fault(event["code"])]
+    return {
+        "code": event["code"],
+        "title": hint.sentence,
+        "fix": hint.fix(language),
+        "errors": [fault.as_dict(language) for fault in named],
+    }
+
+
+def _fault(text: str) -> Fault:
+    """Read a fault as core writes it: its code, and a JSON Pointer where it has a place."""
+    code, _, pointer = text.partition(" ")
+    return Fault(code, pointer)
+
+
 def state_event(message: ClaimState) -> dict[str, Any]:
     """Show one state message of core in the timeline."""
     shown: dict[str, Any] = {
@@ -32,6 +52,9 @@ def state_event(message: ClaimState) -> dict[str, Any]:
         "payment_state": message.payment_state,
         "core_revision": message.revision,
     }
+    shown |= {name: value for name, value in (("reason", message.reason), ("receipts", message.receipts)) if value}
+    if message.dispute is not None:
+        shown["disputed_by"] = message.dispute.by
     if message.reference is not None:
         shown["reference"] = message.reference
     if message.reason_code is not None:

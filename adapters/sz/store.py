@@ -18,7 +18,7 @@ _TAKE_NUMBER = postgresql.insert(claims).on_conflict_do_nothing(
 )
 _ADD_EVENT = insert(events)
 _NAMED = claims.c.claim_id == bindparam("of_claim")
-_FOLLOWED = ("state", "payment_state", "allowed_actions")
+_FOLLOWED = ("state", "payment_state", "allowed_actions", "dispute")
 _TOLD = bindparam("new_core_revision", type_=BigInteger)
 _FOLLOW = (
     update(claims)
@@ -66,6 +66,9 @@ class ClaimRow:
     answer: bytes | None
     at: str
     id: int
+    dispute: Mapping[str, Any] | None = None
+    """While it is disputed: `by` and `against` (party codes), `msg_id` of the dispute, `in_reply_to`."""
+    disputed_places: tuple[str, ...] = ()
 
 
 async def take_number(tx: Transaction, values: Mapping[str, Any]) -> bool:
@@ -109,6 +112,7 @@ async def follow(tx: Transaction, message: ClaimState) -> Whose | None:
         "new_payment_state": message.payment_state,
         "new_core_revision": message.revision,
         "new_allowed_actions": _text(message.allowed_actions),
+        "new_dispute": None if message.dispute is None else compact(message.dispute.model_dump(mode="json")).decode(),
     }
     found = await one(tx, _FOLLOW, values)
     if found is None:
@@ -125,6 +129,22 @@ async def save_rejection(tx: Transaction, seen: ClaimRow, message: Rejected) -> 
 
 async def save_answer(tx: Transaction, seen: ClaimRow, answer: bytes, differences: Sequence[str]) -> None:
     await _save(tx, seen, {"answer": answer, "differences": _text(differences)})
+
+
+async def save_disputed_places(tx: Transaction, seen: ClaimRow, places: Sequence[str]) -> None:
+    """Keep what the insurer says is wrong with the claim; core's word on where it stands follows."""
+    await _save(tx, seen, {"disputed_places": _text(places)})
+
+
+async def offer_nothing(tx: Transaction, seen: ClaimRow) -> None:
+    """Offer no move until core has spoken about the one that was asked."""
+    await _save(tx, seen, {"allowed_actions": _text(())})
+
+
+async def load_refusal(tx: Transaction, claim_id: str) -> Mapping[str, Any] | None:
+    """Return the code and the faults for which core refused the claim itself, from its timeline."""
+    told = [event for event in await list_events(tx, claim_id) if event["event"] == "rejected"]
+    return next((event for event in told if event["state"] == "refused"), None)
 
 
 async def _save(tx: Transaction, seen: ClaimRow, values: Mapping[str, Any]) -> None:
@@ -154,8 +174,10 @@ def _claim(row: Row[Any] | None) -> ClaimRow:
         raise NotFoundError("claim.unknown")
     found = dict(row._mapping)
     del found["claim_token"]
-    for name in ("allowed_actions", "differences"):
-        found[name] = tuple(read_json(found[name].encode()))
+    for name in ("allowed_actions", "differences", "disputed_places"):
+        found[name] = () if found[name] is None else tuple(read_json(found[name].encode()))
+    if found["dispute"] is not None:
+        found["dispute"] = read_json_object(found["dispute"].encode())
     for name in ("stamp", "summary", "bill"):
         found[name] = bytes(found[name])
     return ClaimRow(**found)

@@ -43,6 +43,8 @@ claims = Table(
     Column("bill", LargeBinary, nullable=False),
     Column("answer", LargeBinary),
     Column("at", Text, nullable=False),
+    Column("dispute", Text),
+    Column("disputed_places", Text),
     UniqueConstraint("hospital", "claim_token", "claim_version", name="sz_claims_number"),
     CheckConstraint("revision >= 1", name="sz_claims_revision"),
     Index("sz_claims_list", "hospital", "id"),
@@ -50,7 +52,8 @@ claims = Table(
 """`summary` (claim number, line serials), `bill` (as handed in) and `answer` are sealed under the case's secret.
 
 `stamp` and `kid` give the receipt again; (hospital, claim number, claim version) is taken for ever. `revision` counts
-every change of the row and is its ETag; `core_revision` is core's.
+every change of the row and is its ETag; `core_revision` is core's. `dispute` (JSON) stands while a claim is disputed,
+`disputed_places` (JSON) are those that the insurer's newest dispute names.
 """
 
 events = Table(
