@@ -29,7 +29,7 @@ from gateway.runtime.keys import Keyring, TrustHolder
 from gateway.runtime.outbox import Outbox, Post
 from settlement import ledger, store
 from settlement.batch import Approval, Batch
-from settlement.obligation import Actor, Event, Obligation
+from settlement.obligation import Actor, Event, Obligation, State
 from settlement.payment import AccountHolder
 from settlement.ports import BankProfile
 
@@ -108,9 +108,15 @@ async def open_obligation(tx: Transaction, deps: Deps, delivery: Delivery, asked
 
 
 async def void_obligation(tx: Transaction, deps: Deps, delivery: Delivery, asked: VoidAsked) -> None:
-    """Stop an obligation before money moves, or say that it is too late; decided under the obligation's lock."""
+    """Stop an obligation before money moves, or say that it is too late; decided under the obligation's lock.
+
+    What core asks to void while operators close it, or twice, has one answer: the `voided` of the first move.
+    """
     obligation = await store.load_obligation(tx, asked.obligation_id)
     cause = delivery.stamp.eid
+    if obligation.state in (State.VOIDED, State.CLOSED):
+        # the outcome `voided` was written with that move and is on its way: it is the answer, and counts once
+        return
     if not obligation.can(Event.VOID, Actor.CORE):
         made = payment_record(deps, "obligation.too_late", obligation, cause=cause)
         await deps.outbox.add(tx, outcome(deps, "too_late", obligation, made))
@@ -157,7 +163,13 @@ def _read_approval(deps: Deps, batch: Batch, *, party: str, person: str | None, 
 
 
 def payment_record(
-    deps: Deps, name: str, obligation: Obligation, *, cause: str | None = None, facts: dict[str, Any] | None = None
+    deps: Deps,
+    name: str,
+    obligation: Obligation,
+    *,
+    cause: str | None = None,
+    facts: dict[str, Any] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> Record:
     """Record a move of an obligation. Only a code is clear: a reason in the bank's own words is committed."""
     reason = obligation.reason_code
@@ -167,6 +179,7 @@ def payment_record(
         "obligation_id": obligation.obligation_id,
         "reference": obligation.end_to_end_id,
         "reason_code": reason if coded else OWN_WORDS,
+        **(more or {}),
     }
     facts = (facts or {}) | ({} if coded else {"reason": reason})
     return record(name, at=deps.clock.now(), case_id=obligation.case_id, clear=clear, facts=facts, cause=cause)

@@ -1,7 +1,10 @@
-"""One booked movement on one bank account, as the bank's notification shows it.
+"""One booked movement on one bank account, as the bank's notification shows it, and a row that is no such movement.
 
-Identity is `key`: a fingerprint of what the bank wrote plus a counter among identical rows of one document. The same
-row delivered again has the same key; two genuine rows that look alike have two keys; EndToEndId alone proves neither.
+Identity is `key`. A row that the bank has given an id of its own (AcctSvcrRef, or a UETR) is the same row wherever it
+is shown again: the key is a fingerprint of what the bank wrote plus a counter among identical rows of one notification.
+A row without such an id is known by the notification that shows it as well (`origin`): the same notification delivered
+again gives the same key, another notification gives another row, however much it looks like the first.
+EndToEndId alone proves neither.
 """
 
 from dataclasses import dataclass
@@ -34,11 +37,22 @@ class BankEntry:
     """The bank's own reference of this row (AcctSvcrRef, else NtryRef)."""
     reversal: bool
     occurrence: int = 1
-    """1 for the first row of its fingerprint in the document, 2 for the next."""
+    """1 for the first row of its fingerprint in the notification, 2 for the next."""
+    servicer_ref: str | None = None
+    """AcctSvcrRef alone: unique at the bank. NtryRef may be a running number within one notification."""
+    instruction_id: str | None = None
+    payment_id: str | None = None
+    message_id: str | None = None
+    references: tuple[str, ...] = ()
+    """Every reference that the remittance holds, structured or not."""
+    origin: str = ""
+    """SHA-256 that stands for the notification: account, id and bytes. Empty where there is none."""
+    doubt: str | None = None
+    """Why this row cannot be taken as it stands though account, side and amount are clear: an error code."""
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over everything that the bank wrote about this row, in RFC 8785 form."""
+        """SHA-256 over what tells rows apart, in RFC 8785 form. Stored rows are known by it: its fields stay."""
         return sha256_hex(
             canonical(
                 {
@@ -58,10 +72,44 @@ class BankEntry:
         )
 
     @property
-    def key(self) -> str:
+    def is_identified(self) -> bool:
+        """Whether the bank's own ids tell this row from every other."""
+        return bool(self.servicer_ref or self.uetr or not self.origin)
+
+    @property
+    def plain_key(self) -> str:
+        """The key without the notification: of identified rows, and of every row that an older version stored."""
         return f"{self.fingerprint}-{self.occurrence}"
+
+    @property
+    def key(self) -> str:
+        if self.is_identified:
+            return self.plain_key
+        return f"{self.fingerprint}-{self.origin[:16]}-{self.occurrence}"
 
     @property
     def signed(self) -> Money:
         """The amount as the account's balance moves: a credit positive, a debit negative."""
         return self.amount if self.side is Side.CREDIT else -self.amount
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A row that cannot be booked: account, side, amount, currency or status is missing or not readable.
+
+    `code` says what is wrong; the other fields hold what the bank wrote, made visible and bounded, None where absent.
+    """
+
+    code: str
+    origin: str
+    position: int
+    """1 for the first row of its notification."""
+    account: str | None = None
+    side: str | None = None
+    amount: str | None = None
+    currency: str | None = None
+    entry_ref: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"row-{self.origin[:32]}-{self.position}"

@@ -56,12 +56,15 @@ class Event(StrEnum):
     DEBIT_SEEN = "debit_seen"
     CREDIT_SEEN = "credit_seen"
     RECONCILE = "reconcile"
+    RETURN = "return"
+    SETTLE = "settle"
 
 
-_AMEND = rule(State.DRAFT, Actor.JOB, Actor.CORE, guard="approvals are void")
-_WITHDRAW = rule(State.WITHDRAWN, Actor.CORE, guard="no member is left")
+_AMEND = rule(State.DRAFT, Actor.JOB, Actor.CORE, Actor.OPERATOR, guard="approvals are void")
+_WITHDRAW = rule(State.WITHDRAWN, Actor.CORE, Actor.OPERATOR, guard="no member is left")
 _ACCEPT = rule(State.ACCEPTED, Actor.BANK)
-_REJECT = rule(State.REJECTED, Actor.BANK)
+_REJECT = rule(State.REJECTED, Actor.BANK, Actor.OPERATOR, guard="operators: the bank denies it in writing")
+_SETTLE = rule(State.RECONCILED, Actor.OPERATOR, guard="two persons, the bank confirms it in writing")
 _DEBIT = rule(State.DEBITED, Actor.BANK)
 _CREDIT = rule(State.CREDITED, Actor.BANK)
 
@@ -83,6 +86,7 @@ ALLOWED: Mapping[State, Mapping[Event, Rule[State]]] = {
         Event.LOSE: rule(State.UNKNOWN, Actor.JOB),
         Event.DEBIT_SEEN: _DEBIT,
         Event.CREDIT_SEEN: _CREDIT,
+        Event.SETTLE: _SETTLE,
     },
     State.UNKNOWN: {
         Event.ACCEPT: _ACCEPT,
@@ -90,26 +94,34 @@ ALLOWED: Mapping[State, Mapping[Event, Rule[State]]] = {
         Event.RESEND: rule(State.INSTRUCTED, Actor.JOB, guard="the bank said that it knows no such message"),
         Event.DEBIT_SEEN: _DEBIT,
         Event.CREDIT_SEEN: _CREDIT,
+        Event.SETTLE: _SETTLE,
     },
     State.ACCEPTED: {
         Event.ACCEPT: _ACCEPT,
         Event.REJECT: _REJECT,
         Event.DEBIT_SEEN: _DEBIT,
         Event.CREDIT_SEEN: _CREDIT,
+        Event.SETTLE: _SETTLE,
     },
     State.DEBITED: {
         Event.ACCEPT: rule(State.DEBITED, Actor.BANK),
         Event.CREDIT_SEEN: _CREDIT,
+        Event.RETURN: rule(State.REJECTED, Actor.OPERATOR, guard="two persons: the money is back at the payer"),
+        Event.SETTLE: _SETTLE,
     },
     State.CREDITED: {
         Event.ACCEPT: rule(State.CREDITED, Actor.BANK),
         Event.DEBIT_SEEN: rule(State.CREDITED, Actor.BANK, guard="the debit was not seen before"),
         Event.RECONCILE: rule(State.RECONCILED, Actor.JOB, guard="debit and credit seen, both of the full amount"),
+        Event.SETTLE: _SETTLE,
     },
     State.RECONCILED: {Event.ACCEPT: rule(State.RECONCILED, Actor.BANK)},
     State.REJECTED: {},
     State.WITHDRAWN: {},
 }
+
+ENDED = frozenset((State.REJECTED, State.RECONCILED, State.WITHDRAWN))
+"""Nothing more happens to the batch; members of a rejected one are open again."""
 
 LIVE = frozenset(State) - {State.REJECTED, State.WITHDRAWN}
 """States in which the batch claims its members (SET-3)."""
@@ -316,6 +328,14 @@ class Batch:
     def reject(self, reason_code: str, *, by: Actor = Actor.BANK) -> Self:
         return replace(self, state=self._next(Event.REJECT, by), reason_code=reason_code)
 
+    def give_back(self, reason_code: str, *, by: Actor = Actor.OPERATOR) -> Self:
+        """End it after the money came back to the payer, which no notification tied to it."""
+        return replace(self, state=self._next(Event.RETURN, by), reason_code=reason_code)
+
+    def settle(self, reason_code: str, *, by: Actor = Actor.OPERATOR) -> Self:
+        """Take the bank's written word for the sides that its notifications do not show, or not in full."""
+        return replace(self, state=self._next(Event.SETTLE, by), reason_code=reason_code)
+
     def lose(self, *, by: Actor = Actor.JOB) -> Self:
         """Note that the answer is missing or unreadable."""
         return replace(self, state=self._next(Event.LOSE, by))
@@ -347,6 +367,11 @@ class Batch:
         if not self.can(event, by):
             raise IllegalTransitionError("batch.wrong-state", allowed_actions=self.allowed_actions(by))
         return ALLOWED[self.state][event].to
+
+
+def batch_id_of(message_id: str) -> str:
+    """Return the id of the batch that would have this MsgId."""
+    return "bat_" + message_id.removeprefix("MSG").lower()
 
 
 def _holder_body(holder: AccountHolder) -> dict[str, Any]:

@@ -71,6 +71,10 @@ class Cause(StrEnum):
     DEBIT_SEEN = "debit-seen"
     CREDIT_SEEN = "credit-seen"
     BREAK = "break"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+    RETURNED = "returned"
+    SETTLED = "settled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,52 @@ def into_suspense(party: str, entry_key: str, surplus: Money, *, booked_at: date
         booked_at=booked_at,
         value_date=value_date,
     )
+
+
+def out_of_suspense(held: Entry, *, booked_at: datetime, value_date: date) -> Entry:
+    """Undo what a row that the bank showed twice has put into suspense: the exact opposite."""
+    return replace(held.reversed(Cause.RESOLVED), booked_at=booked_at, value_date=value_date)
+
+
+def closed(obligation: Obligation, *, booked_at: datetime, value_date: date) -> Entry:
+    """Close an obligation before money moved: the opposite of `approved`."""
+    return approved(obligation, booked_at=booked_at, value_date=value_date).reversed(Cause.CLOSED)
+
+
+def returned(batch: Batch, *, booked_at: datetime, value_date: date) -> Entry:
+    """Take back a batch whose debit was seen and whose money came back: payable again, the return is expected.
+
+    The opposite of `instructed`, and of `debit_seen` by way of the payer's suspense: the row that shows the return
+    puts the same amount there with the opposite sign.
+    """
+    amount_minor, currency = batch.amount.amount_minor, batch.amount.currency
+    legs = (
+        Leg(_in_transit(batch), amount_minor),
+        Leg(Account(batch.payer, Kind.PAYABLE, currency, batch.payee), -amount_minor),
+        Leg(Account(batch.payer, Kind.CLAIMS_EXPENSE, currency), amount_minor),
+        Leg(Account(batch.payer, Kind.SUSPENSE, currency), -amount_minor),
+    )
+    entry_id = f"{Cause.RETURNED.value}:{batch.batch_id}"
+    return Entry(entry_id, Cause.RETURNED, batch.batch_id, booked_at, value_date, legs)
+
+
+def settled(batch: Batch, *, booked_at: datetime, value_date: date) -> Entry | None:
+    """Settle a batch on the bank's written word: each side that no row shows goes into suspense of its party.
+
+    A row that shows that side later puts the same amount there with the opposite sign. None if both were seen.
+    """
+    amount_minor, currency = batch.amount.amount_minor, batch.amount.currency
+    legs: list[Leg] = []
+    if batch.debit is None:
+        legs.append(Leg(Account(batch.payer, Kind.SUSPENSE, currency), amount_minor))
+        legs.append(Leg(Account(batch.payer, Kind.CLAIMS_EXPENSE, currency), -amount_minor))
+    if batch.credit is None:
+        legs.append(Leg(_in_transit(batch), amount_minor))
+        legs.append(Leg(Account(batch.payee, Kind.SUSPENSE, currency), -amount_minor))
+    if not legs:
+        return None
+    entry_id = f"{Cause.SETTLED.value}:{batch.batch_id}"
+    return Entry(entry_id, Cause.SETTLED, batch.batch_id, booked_at, value_date, tuple(legs))
 
 
 def _in_transit(batch: Batch) -> Account:

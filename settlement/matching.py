@@ -1,10 +1,11 @@
 """Which payment a bank entry belongs to: exact first, and never a guess.
 
-The ladder is UETR, then EndToEndId, then remittance reference with the exact amount on the right account. What does
-not fit becomes a break with a kind, which a person resolves; nothing is tolerated silently. Rules for twins: the same
-UETR again on the same side is a replay and is ignored; another UETR with our EndToEndId and amount, after the side was
-seen, is a suspected duplicate and is held. The functions are pure: the same entry against the same payments gives the
-same answer, in whatever order debit and credit come (SET-16).
+The ladder is UETR, then EndToEndId, then InstrId, then the payment's or message's id, then a remittance reference with
+the exact amount on the right account. Any one of them is enough. What does not fit becomes a break with a kind, which
+a person resolves; nothing is tolerated silently. Rules for twins: the same UETR again on the same side is a replay and
+is ignored; another UETR with our EndToEndId and amount, after the side was seen, is a suspected duplicate and is held.
+The functions are pure: the same entry against the same payments gives the same answer, in whatever order debit and
+credit come (SET-16).
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from settlement.obligation import Actor
 class MatchRule(StrEnum):
     UETR = "uetr"
     END_TO_END_ID = "end_to_end_id"
+    INSTRUCTION_ID = "instruction_id"
+    PAYMENT_ID = "payment_id"
+    """PmtInfId or MsgId: a message of ours holds one payment with one transaction."""
     REFERENCE_AND_AMOUNT = "reference_and_amount"
 
 
@@ -40,6 +44,14 @@ class BreakKind(StrEnum):
     REVERSAL = "reversal"
     NOT_EXPECTED = "not_expected"
     """Our payment, while it is not at the bank: refused by it, or never sent."""
+    UNCLEAR = "unclear"
+    """Account, side and amount are clear, something else of the row is not: see the reason."""
+    UNREADABLE = "unreadable"
+    """A row that cannot be booked: account, side, amount, currency or status cannot be read."""
+    NOT_TAKEN = "not_taken"
+    """Our payment, in a state that does not take the entry."""
+    REJECTED_AFTER_MOVEMENT = "rejected_after_movement"
+    """The bank refuses a payment whose money it has shown to move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,8 @@ class Break:
     batch_id: str | None = None
     rule: MatchRule | None = None
     taken: bool = False
+    reason: str | None = None
+    """An error code, where the kind alone does not say what is wrong."""
 
 
 _EVENTS = {Side.DEBIT: Event.DEBIT_SEEN, Side.CREDIT: Event.CREDIT_SEEN}
@@ -81,6 +95,8 @@ Outcome = Matched | Replayed | Break
 
 def match(entry: BankEntry, batches: Sequence[Batch]) -> Outcome:
     """Place one entry among batches; the caller hands in every batch that the entry's ids or account could mean."""
+    if entry.doubt is not None:
+        return Break(BreakKind.UNCLEAR, entry.signed, reason=entry.doubt)
     rule, found = _climb(entry, batches)
     if rule is None or not found:
         return Break(BreakKind.UNKNOWN, entry.signed)
@@ -97,6 +113,12 @@ def _climb(entry: BankEntry, batches: Sequence[Batch]) -> tuple[MatchRule | None
     by_id = [batch for batch in batches if entry.end_to_end_id == batch.end_to_end_id]
     if by_id:
         return MatchRule.END_TO_END_ID, by_id
+    by_instruction = [batch for batch in batches if _same_instruction(entry, batch)]
+    if by_instruction:
+        return MatchRule.INSTRUCTION_ID, by_instruction
+    by_payment = [batch for batch in batches if _same_payment(entry, batch)]
+    if by_payment:
+        return MatchRule.PAYMENT_ID, by_payment
     by_reference = [batch for batch in batches if _same_reference(entry, batch)]
     if by_reference:
         return MatchRule.REFERENCE_AND_AMOUNT, by_reference
@@ -108,9 +130,21 @@ def _uetrs(batch: Batch) -> set[str | None]:
     return {batch.uetr, *(side.uetr for side in (batch.debit, batch.credit) if side is not None)}
 
 
+def _same_instruction(entry: BankEntry, batch: Batch) -> bool:
+    """Compare InstrId, which is our EndToEndId; another EndToEndId beside it contradicts."""
+    return entry.instruction_id == batch.end_to_end_id and entry.end_to_end_id is None
+
+
+def _same_payment(entry: BankEntry, batch: Batch) -> bool:
+    """Compare the ids above the transaction; a transaction's id that is another's contradicts them."""
+    above = {name for name in (entry.payment_id, entry.message_id) if name is not None}
+    return above == {batch.message_id} and entry.end_to_end_id is None and entry.instruction_id is None
+
+
 def _same_reference(entry: BankEntry, batch: Batch) -> bool:
     right_account = entry.account == _expected_account(batch, entry.side)
-    return entry.reference == batch.remittance_id and entry.amount == batch.amount and right_account
+    written = batch.remittance_id in {entry.reference, *entry.references}
+    return written and entry.amount == batch.amount and right_account
 
 
 def _expected_account(batch: Batch, side: Side) -> str:

@@ -1,10 +1,11 @@
 """An obligation: what one payer owes one hospital for one final decision of one claim.
 
-`ALLOWED` is its whole life cycle. A transition is a verb on the frozen noun and gives a new noun, or raises
-`IllegalTransitionError` with what would be allowed. Batches move their members; core only opens and voids. The bank's
-evidence may come in any order (SET-16): a credit seen before its debit leaves the obligation `received`, and the
-debit that follows changes nothing about that. An obligation is in at most one live batch (SET-3): `batch_id` is set
-while it is in one, and `attempt` counts the batches it has ever been in.
+`ALLOWED` is its whole life cycle, and no state is without a way out. A transition is a verb on the frozen noun and
+gives a new noun, or raises `IllegalTransitionError` with what would be allowed. Batches move their members; core only
+opens and voids; operators close what nobody pays. The bank's evidence may come in any order (SET-16): a credit seen
+before its debit leaves the obligation `received`, and the debit that follows changes nothing about that. An obligation
+is in at most one live batch (SET-3): `batch_id` is set while it is in one, and `attempt` counts the batches it has
+ever been in.
 """
 
 from collections.abc import Mapping
@@ -53,6 +54,8 @@ class State(StrEnum):
     """The hospital's bank has credited, whether or not the debit was seen before."""
     RECONCILED = "reconciled"
     VOIDED = "voided"
+    CLOSED = "closed"
+    """Two operators have ended it with a reason: nothing is paid or asked back through the gateway."""
     REFUND_REQUESTED = "refund_requested"
     """A negative amount: the hospital owes. No payment is made from it here."""
 
@@ -68,6 +71,9 @@ class Event(StrEnum):
     DEBIT_SEEN = "debit_seen"
     CREDIT_SEEN = "credit_seen"
     RECONCILE = "reconcile"
+    CLOSE = "close"
+    RETURN = "return"
+    SETTLE = "settle"
 
 
 def rule(to: StateT, *by: Actor, guard: str = "") -> Rule[StateT]:
@@ -75,42 +81,55 @@ def rule(to: StateT, *by: Actor, guard: str = "") -> Rule[StateT]:
 
 
 _VOID = rule(State.VOIDED, Actor.CORE)
+_CLOSE = rule(State.CLOSED, Actor.OPERATOR, guard="two persons, before money moved")
+_SETTLE = rule(State.RECONCILED, Actor.OPERATOR, guard="two persons, with its batch, on the bank's written word")
 
 ALLOWED: Mapping[State, Mapping[Event, Rule[State]]] = {
     State.OPEN: {
         Event.HOLD: rule(State.HELD, Actor.JOB, Actor.OPERATOR),
         Event.BATCH: rule(State.BATCHED, Actor.JOB),
         Event.VOID: _VOID,
+        Event.CLOSE: _CLOSE,
     },
     State.HELD: {
         Event.RELEASE: rule(State.OPEN, Actor.JOB, Actor.OPERATOR),
         Event.VOID: _VOID,
+        Event.CLOSE: _CLOSE,
     },
     State.BATCHED: {
         Event.INSTRUCT: rule(State.INSTRUCTED, Actor.JOB),
         Event.VOID: rule(State.VOIDED, Actor.CORE, guard="its batch goes on without it and loses its approvals"),
+        Event.CLOSE: _CLOSE,
     },
     State.INSTRUCTED: {
         Event.ACCEPT: rule(State.INSTRUCTED, Actor.BANK),
-        Event.REJECT: rule(State.OPEN, Actor.BANK),
+        Event.REJECT: rule(State.OPEN, Actor.BANK, Actor.OPERATOR, guard="with its batch"),
         Event.DEBIT_SEEN: rule(State.SENT, Actor.BANK),
         Event.CREDIT_SEEN: rule(State.RECEIVED, Actor.BANK),
+        Event.SETTLE: _SETTLE,
     },
     State.SENT: {
         Event.ACCEPT: rule(State.SENT, Actor.BANK),
         Event.CREDIT_SEEN: rule(State.RECEIVED, Actor.BANK),
+        Event.RETURN: rule(State.OPEN, Actor.OPERATOR, guard="two persons, with its batch: the money came back"),
+        Event.SETTLE: _SETTLE,
     },
     State.RECEIVED: {
         Event.ACCEPT: rule(State.RECEIVED, Actor.BANK),
         Event.DEBIT_SEEN: rule(State.RECEIVED, Actor.BANK),
         Event.RECONCILE: rule(State.RECONCILED, Actor.JOB, guard="its batch has seen debit and credit in full"),
+        Event.SETTLE: _SETTLE,
     },
     State.RECONCILED: {
         Event.ACCEPT: rule(State.RECONCILED, Actor.BANK),
     },
     State.VOIDED: {},
-    State.REFUND_REQUESTED: {},
+    State.CLOSED: {},
+    State.REFUND_REQUESTED: {Event.VOID: _VOID, Event.CLOSE: _CLOSE},
 }
+
+ENDED = frozenset((State.RECONCILED, State.VOIDED, State.CLOSED))
+"""Nothing more happens. From every other state there is a way here whoever keeps silent, but not for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +215,18 @@ class Obligation:
 
     def reconcile(self, *, by: Actor = Actor.JOB) -> Self:
         return replace(self, state=self._next(Event.RECONCILE, by))
+
+    def close(self, reason_code: str, *, by: Actor = Actor.OPERATOR) -> Self:
+        """End it before money moves, by two operators; towards core it is voided."""
+        return replace(self, state=self._next(Event.CLOSE, by), batch_id=None, reason_code=reason_code)
+
+    def give_back(self, reason_code: str, *, by: Actor = Actor.OPERATOR) -> Self:
+        """Open again after the money came back to the payer."""
+        return replace(self, state=self._next(Event.RETURN, by), batch_id=None, reason_code=reason_code)
+
+    def settle(self, *, by: Actor = Actor.OPERATOR) -> Self:
+        """Take the bank's written word for what its notifications do not show."""
+        return replace(self, state=self._next(Event.SETTLE, by))
 
     def _next(self, event: Event, by: Actor) -> State:
         if not self.can(event, by):

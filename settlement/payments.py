@@ -1,31 +1,30 @@
 """What settlement does by itself: make batches, send what is approved, chase what is unknown, take the bank's word.
 
 Write by write: the decision to send is durable before a byte leaves (if we die after it, the batch is *unknown* and
-the bank is asked before anything is sent again); the bank's answer is stored when read; notifications, their effects
-and the cursor are one commit.
+the bank is asked before anything is sent again); the bank's answer is stored when read; a page of notifications, its
+effects, its breaks and the cursor are one commit (`booking.py`).
 """
 
 from functools import partial
 
 from gateway.protocol.calendars import joint_value_date
 from gateway.protocol.clock import rfc3339
-from gateway.protocol.errors import MalformedInputError, NotFoundError, RetryError
+from gateway.protocol.errors import GatewayError, MalformedInputError, NotFoundError, RetryError
 from gateway.protocol.identifiers import mint_uuid4
 from gateway.protocol.records import record
 from gateway.runtime import failpoints
 from gateway.runtime.database import Transaction
-from gateway.runtime.outbox import Post
-from settlement import ledger, store
+from settlement import break_store, ledger, store
 from settlement.actions import WRITER, Deps, outcome, payment_record, value_day
-from settlement.bank_entry import BankEntry
 from settlement.batch import Batch, by_payment
 from settlement.batch import Event as BatchEvent
 from settlement.batch import State as BatchState
+from settlement.booking import open_break, take_page
+from settlement.breaks import OpenBreak
 from settlement.channels import CHANNELS
-from settlement.matching import Break, Replayed
-from settlement.obligation import Actor, Event, Obligation, State
+from settlement.matching import BreakKind
+from settlement.obligation import Actor, Obligation, State
 from settlement.ports import BankAnswer, Verdict
-from settlement.reconciliation import Placement, place
 
 OPEN_MAX = 2000
 
@@ -161,8 +160,11 @@ async def _take_answer(tx: Transaction, deps: Deps, batch_id: str, answer: BankA
     if answer.verdict is Verdict.REJECTED:
         if batch.can(BatchEvent.REJECT, Actor.BANK):
             return await _reject(tx, deps, batch, answer.reason or "NARR")
-        clear = {"reference": batch.end_to_end_id, "kind": "rejected-after-movement"}
-        await deps.outbox.add(tx, record("payment.break", at=deps.clock.now(), clear=clear))
+        kind = BreakKind.REJECTED_AFTER_MOVEMENT
+        document = {"reference": batch.end_to_end_id}
+        subject = f"{batch_id}-{kind}"
+        found = OpenBreak(subject, kind, batch.payer, document, reason=answer.reason, batch_id=batch_id)
+        await open_break(tx, deps, found, batch)
         return batch
     if batch.state not in (BatchState.INSTRUCTED, BatchState.UNKNOWN):
         return batch
@@ -191,53 +193,37 @@ async def _reject(tx: Transaction, deps: Deps, batch: Batch, reason: str) -> Bat
 
 
 async def take_notifications(deps: Deps) -> None:
-    """Read what the bank booked since the last cursor and place every movement."""
-    cursor = await deps.database.read(partial(store.load_cursor, bank=deps.bank.bank))
+    """Read what the bank booked since the last cursor and place every movement.
+
+    Where the cursor cannot go on, what stops it is stored with its moment, for readiness, metric and alarm, and the
+    error is raised: the timer tries again.
+    """
+    bank = deps.bank.bank
+    cursor = await deps.database.read(partial(store.load_cursor, bank=bank))
     channel = CHANNELS[deps.bank.channel]
-    incoming = await deps.send(channel.ask_notifications(deps.bank, cursor))
-    found = channel.read_notifications(incoming, cursor)
-    if found.next_cursor == cursor:
+    page = b""
+    try:
+        incoming = await deps.send(channel.ask_notifications(deps.bank, cursor))
+        page = incoming.body
+        found = channel.read_notifications(incoming, cursor)
+    except GatewayError as error:
+        await deps.database.write(partial(_mark_stuck, deps=deps, code=error.code, page=page), key=WRITER)
+        raise
+    if found.next_cursor == cursor and not found.entries and not found.unreadable:
+        if await deps.database.read(break_store.load_stuck):
+            await deps.database.write(partial(break_store.clear_stuck, bank=bank), key=WRITER)
         return
 
     async def work(tx: Transaction) -> None:
-        for entry in found.entries:
-            await _place(tx, deps, entry)
-        await store.save_cursor(tx, deps.bank.bank, found.next_cursor)
+        await take_page(tx, deps, found)
+        await store.save_cursor(tx, bank, found.next_cursor)
+        await break_store.clear_stuck(tx, bank)
 
     await deps.database.write(work, key=WRITER)
 
 
-async def _place(tx: Transaction, deps: Deps, entry: BankEntry) -> None:
-    if await store.is_known_bank_entry(tx, entry.key):
-        return
-    candidates = await store.list_candidates(tx, entry)
-    at = deps.clock.now()
-    placed = place(entry, candidates, await deps.mirrored(tx), at=at)
-    kind = str(placed.outcome.kind) if isinstance(placed.outcome, Break) else None
-    what = "break" if kind else "replayed" if isinstance(placed.outcome, Replayed) else "matched"
-    await store.note_bank_entry(tx, entry, what, kind=kind, batch_id=placed.outcome.batch_id, at=rfc3339(at))
-    await store.post(tx, *placed.entries)
-    if kind:
-        clear = {"reference": entry.end_to_end_id, "kind": kind}
-        await deps.outbox.add(tx, record("payment.break", at=at, clear=clear))
-    if placed.batch is not None:
-        seen = next(batch.state for batch in candidates if batch.batch_id == placed.batch.batch_id)
-        await store.save_batch(tx, placed.batch, seen=seen)
-        await _advance_members(tx, deps, placed, placed.batch.batch_id)
-
-
-async def _advance_members(tx: Transaction, deps: Deps, placed: Placement, batch_id: str) -> None:
-    for obligation in await store.list_members(tx, batch_id):
-        moved = placed.advance(obligation)
-        await store.save_obligation(tx, moved, seen=obligation.state)
-        await deps.outbox.add(tx, *(_told(deps, event, moved) for event in placed.events))
-
-
-def _told(deps: Deps, event: Event, obligation: Obligation) -> Post:
-    if event is Event.DEBIT_SEEN:
-        return outcome(deps, "sent", obligation, payment_record(deps, "payment.debited", obligation))
-    if event is Event.CREDIT_SEEN:
-        facts = {"amount_minor": obligation.amount.amount_minor, "currency": obligation.amount.currency}
-        made = payment_record(deps, "payment.credited", obligation, facts=facts)
-        return outcome(deps, "received", obligation, made)
-    return outcome(deps, "reconciled", obligation, payment_record(deps, "payment.reconciled", obligation))
+async def _mark_stuck(tx: Transaction, deps: Deps, code: str, page: bytes) -> None:
+    """Store why and since when; the page that cannot be read is kept for a person to look at."""
+    at, bank = rfc3339(deps.clock.now()), deps.bank.bank
+    page_sha256 = await break_store.keep_page(tx, bank, page, at) if page else None
+    await break_store.mark_stuck(tx, bank, code, at, page_sha256)

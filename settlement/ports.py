@@ -2,7 +2,8 @@
 
 A channel is one file in `settlement/channels/` and one line in its catalogue; the conformance suite finds it by
 itself. Readers raise `MalformedInputError` for anything they cannot read, and nothing else; the caller then treats
-the outcome as unknown. A missing answer, a time-out or a failure of the bank's server is never a refusal.
+the outcome as unknown, or asks for the notifications again. A row that cannot be read is not such a case. A missing
+answer, a time-out or a failure of the bank's server is never a refusal.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any, Protocol, Self
 
 from gateway.protocol.errors import MalformedInputError
 from gateway.protocol.outgoing import Incoming, Outgoing
-from settlement.bank_entry import BankEntry
+from settlement.bank_entry import BankEntry, UnreadableRow
 from settlement.iso20022.pain001 import RmbPurposeField
 from settlement.payment import ChargeBearer, PaymentInstruction
 
@@ -87,6 +88,10 @@ class Notifications:
 
     entries: tuple[BankEntry, ...]
     next_cursor: str
+    unreadable: tuple[UnreadableRow, ...] = ()
+    """Rows that cannot be booked. They are breaks for a person and hold up no other row."""
+    page: bytes = b""
+    """The page as the bank sent it."""
 
 
 class Channel(Protocol):

@@ -13,7 +13,7 @@ from gateway.protocol.money import Money
 from settlement.bank_entry import BankEntry, Side
 from settlement.batch import Batch, Seen
 from settlement.ledger import Entry, credit_seen, debit_seen, into_suspense
-from settlement.matching import Break, Outcome, Replayed, match
+from settlement.matching import Break, BreakKind, Outcome, Replayed, match
 from settlement.obligation import Event, Obligation
 
 
@@ -39,12 +39,17 @@ class Placement:
         return obligation
 
 
-def place(entry: BankEntry, batches: Sequence[Batch], parties: Mapping[str, str], *, at: datetime) -> Placement:
+def place(
+    entry: BankEntry, batches: Sequence[Batch], parties: Mapping[str, str], *, at: datetime, suspected: bool = False
+) -> Placement:
     """Match an entry and say what follows. `parties` maps each mirrored account to the party that owns it.
 
     What no payment explains goes into suspense there; on an account that is not mirrored it stays a break alone.
+    `suspected` says that another notification has shown a row that looks exactly like this one, and neither has an id.
     """
     outcome = match(entry, batches)
+    if suspected and not isinstance(outcome, Replayed):
+        outcome = Break(BreakKind.DUPLICATE_SUSPECTED, entry.signed, outcome.batch_id)
     if isinstance(outcome, Replayed):
         return Placement(outcome)
     if isinstance(outcome, Break) and not outcome.taken:
@@ -53,6 +58,13 @@ def place(entry: BankEntry, batches: Sequence[Batch], parties: Mapping[str, str]
     batch = next(found for found in batches if found.batch_id == outcome.batch_id)
     surplus = outcome.surplus if isinstance(outcome, Break) else Money.zero(batch.amount.currency)
     return _take(entry, batch, outcome, surplus, at)
+
+
+def refuse(entry: BankEntry, batch_id: str | None, code: str, parties: Mapping[str, str], *, at: datetime) -> Placement:
+    """Hold an entry of ours that the state of its payment does not take, so that no other row waits for it."""
+    party = parties.get(entry.account)
+    outcome = Break(BreakKind.NOT_TAKEN, entry.signed, batch_id, reason=code)
+    return Placement(outcome, entries=() if party is None else _suspend(party, entry, entry.signed, at))
 
 
 def _take(entry: BankEntry, batch: Batch, outcome: Outcome, surplus: Money, at: datetime) -> Placement:

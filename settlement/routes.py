@@ -1,6 +1,7 @@
 """The treasurers' and auditors' API: batches and what they pay, approvals, obligations, the books."""
 
 from collections import Counter
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from gateway.protocol.canonical import read_json_object
+from gateway.protocol.clock import parse_rfc3339
 from gateway.protocol.errors import MalformedInputError, NotFoundError
 from gateway.protocol.money import Money
 from gateway.runtime import failpoints
@@ -16,7 +18,7 @@ from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
 from gateway.runtime.parameters import PathId
-from settlement import actions, store
+from settlement import actions, break_store, store
 from settlement.actions import WRITER, Deps
 from settlement.batch import Batch
 from settlement.obligation import Actor
@@ -24,6 +26,7 @@ from settlement.obligation import Actor
 Reader = Annotated[Caller, Depends(require("batches:read"))]
 Approver = Annotated[Caller, Depends(require("batches:approve"))]
 APPROVAL_BYTES_MAX = 8 * 1024
+BREAKS_MAX = 1000
 
 
 def settlement_routes(deps: Deps) -> APIRouter:
@@ -96,14 +99,12 @@ def settlement_routes(deps: Deps) -> APIRouter:
 
     @routes.get("/breaks")
     async def get_breaks(caller: Reader) -> Response:
-        """List bank movements that no payment explains in full; for auditors."""
+        """List bank rows that no payment explains in full, resolved or not, the 1,000 oldest; for auditors."""
         if not _sees_all(deps, caller):
             raise NotFoundError("ledger.not-yours")
-        found = await deps.database.read(store.list_breaks)
-        shown = [
-            {"entry_key": row.entry_key, "kind": row.kind, "batch_id": row.batch_id, "at": row.at} for row in found
-        ]
-        return reply(200, {"breaks": shown})
+        found = await deps.database.read(partial(break_store.list_breaks, after=(), limit=BREAKS_MAX, resolved=True))
+        now = deps.clock.now()
+        return reply(200, {"breaks": [_break_body(row, now) for row in found]})
 
     return routes
 
@@ -131,6 +132,13 @@ async def _approve(deps: Deps, caller: Caller, batch_id: str, scope: Scope, raw:
 
 def _sees_all(deps: Deps, caller: Caller) -> bool:
     return deps.trust.directory.party(caller.party).kind in ("auditor", "operator")
+
+
+def _break_body(row: dict[str, Any], now: datetime) -> dict[str, Any]:
+    ended = now if row["resolved_at"] is None else parse_rfc3339(row["resolved_at"])
+    names = ("break_id", "kind", "reason", "owner", "batch_id", "resolved_at", "resolution", "ticket")
+    shown = {name: row[name] for name in names} | {"entry_key": row["subject"], "at": row["since"]}
+    return shown | {"age_s": int((ended - parse_rfc3339(row["since"])).total_seconds())}
 
 
 def _batch_body(batch: Batch) -> dict[str, Any]:

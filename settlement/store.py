@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Row, Select, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql
 
 from gateway.protocol.canonical import compact, read_json_object
@@ -13,7 +13,7 @@ from gateway.protocol.errors import NotFoundError, RetryError
 from gateway.protocol.money import Money
 from gateway.runtime.database import Transaction, one, rows
 from settlement.bank_entry import BankEntry
-from settlement.batch import Batch
+from settlement.batch import Batch, batch_id_of
 from settlement.batch import State as BatchState
 from settlement.documents import read_batch, write_batch
 from settlement.ledger import Account, Cause, Entry, Kind, Leg
@@ -35,9 +35,9 @@ async def load_obligation(tx: Transaction, obligation_id: str, *, lock: bool = T
     return _obligation(found)
 
 
-async def list_obligations(tx: Transaction, state: State, limit: int) -> list[Obligation]:
-    here = select(obligations).where(obligations.c.state == state).order_by(obligations.c.obligation_id)
-    return [_obligation(row) for row in await rows(tx, here.limit(limit).with_for_update())]
+async def list_obligations(tx: Transaction, state: State, limit: int, *, lock: bool = True) -> list[Obligation]:
+    here = select(obligations).where(obligations.c.state == state).order_by(obligations.c.obligation_id).limit(limit)
+    return [_obligation(row) for row in await rows(tx, here.with_for_update() if lock else here)]
 
 
 async def list_members(tx: Transaction, batch_id: str) -> list[Obligation]:
@@ -122,8 +122,15 @@ async def list_batches_of(tx: Transaction, payer: str | None, limit: int = 100) 
 
 async def list_candidates(tx: Transaction, entry: BankEntry) -> list[Batch]:
     """Return every batch that a bank entry's ids could mean, locked."""
-    ids = [name for name in (entry.uetr, entry.end_to_end_id, entry.reference) if name]
-    fits = or_(batches.c.uetr.in_(ids), batches.c.end_to_end_id.in_(ids), batches.c.remittance_id.in_(ids))
+    ids = [name for name in (entry.uetr, entry.end_to_end_id, entry.instruction_id, entry.reference) if name]
+    ids += entry.references
+    messages = [name for name in (entry.payment_id, entry.message_id) if name]
+    fits = or_(
+        batches.c.uetr.in_(ids),
+        batches.c.end_to_end_id.in_(ids),
+        batches.c.remittance_id.in_(ids),
+        batches.c.batch_id.in_([batch_id_of(name) for name in messages]),
+    )
     return [_batch(row) for row in await rows(tx, select(batches).where(fits).with_for_update())]
 
 
@@ -158,6 +165,14 @@ async def post(tx: Transaction, *posted: Entry) -> None:
         await tx.execute(insert(legs), values)
 
 
+async def load_entry(tx: Transaction, entry_id: str) -> Entry:
+    """Return one journal entry."""
+    row = await one(tx, select(entries).where(entries.c.entry_id == entry_id))
+    if row is None:
+        raise NotFoundError("ledger.entry-unknown")
+    return _entry(row, [_leg(leg) for leg in await rows(tx, _legs_of(entry_id))])
+
+
 async def list_balances(tx: Transaction) -> list[tuple[Account, int]]:
     """Sum the legs per account, in the database."""
     columns = (legs.c.party, legs.c.kind, legs.c.currency, legs.c.counterparty)
@@ -167,23 +182,31 @@ async def list_balances(tx: Transaction) -> list[tuple[Account, int]]:
 
 async def list_journal(tx: Transaction) -> list[Entry]:
     """Read the whole journal back, oldest first: for proofs, not for pages."""
-    found = await rows(tx, select(legs).order_by(legs.c.entry_id, legs.c.number))
     of_entry: dict[str, list[Leg]] = {}
-    for row in found:
-        account = Account(row.party, Kind(row.kind), row.currency, row.counterparty)
-        of_entry.setdefault(row.entry_id, []).append(Leg(account, int(row.amount_minor)))
-    return [
-        Entry(
-            row.entry_id,
-            Cause(row.cause),
-            row.subject,
-            parse_rfc3339(row.booked_at),
-            date.fromisoformat(row.value_date),
-            tuple(of_entry[row.entry_id]),
-            row.reverses,
-        )
-        for row in await rows(tx, select(entries).order_by(entries.c.booked_at, entries.c.entry_id))
-    ]
+    for row in await rows(tx, select(legs).order_by(legs.c.entry_id, legs.c.number)):
+        of_entry.setdefault(row.entry_id, []).append(_leg(row))
+    stored = await rows(tx, select(entries).order_by(entries.c.booked_at, entries.c.entry_id))
+    return [_entry(row, of_entry[row.entry_id]) for row in stored]
+
+
+def _legs_of(entry_id: str) -> Select[Any]:
+    return select(legs).where(legs.c.entry_id == entry_id).order_by(legs.c.number)
+
+
+def _leg(row: Row[Any]) -> Leg:
+    return Leg(Account(row.party, Kind(row.kind), row.currency, row.counterparty), int(row.amount_minor))
+
+
+def _entry(row: Row[Any], its_legs: Sequence[Leg]) -> Entry:
+    return Entry(
+        row.entry_id,
+        Cause(row.cause),
+        row.subject,
+        parse_rfc3339(row.booked_at),
+        date.fromisoformat(row.value_date),
+        tuple(its_legs),
+        row.reverses,
+    )
 
 
 async def note_bank_entry(
@@ -195,13 +218,15 @@ async def note_bank_entry(
         "outcome": outcome,
         "kind": kind,
         "batch_id": batch_id,
-        "document": compact(_entry_document(entry)).decode(),
+        "document": compact(entry_document(entry)).decode(),
         "at": at,
+        "fingerprint": entry.fingerprint,
+        "origin": entry.origin,
     }
     return (await tx.execute(postgresql.insert(bank_entries).on_conflict_do_nothing(), row)).rowcount == 1
 
 
-def _entry_document(entry: BankEntry) -> dict[str, Any]:
+def entry_document(entry: BankEntry) -> dict[str, Any]:
     return {
         "account": entry.account,
         "side": str(entry.side),
@@ -210,15 +235,36 @@ def _entry_document(entry: BankEntry) -> dict[str, Any]:
         "end_to_end_id": entry.end_to_end_id,
         "uetr": entry.uetr,
         "entry_ref": entry.entry_ref,
+        "reference": entry.reference,
+        "value_date": entry.value_date and entry.value_date.isoformat(),
+        "reversal": entry.reversal,
     }
 
 
-async def is_known_bank_entry(tx: Transaction, key: str) -> bool:
-    return await one(tx, select(bank_entries.c.entry_key).where(bank_entries.c.entry_key == key)) is not None
+async def is_known_bank_entry(tx: Transaction, entry: BankEntry) -> bool:
+    """Say whether this row was taken before.
+
+    A row without ids that an older version stored has no notification to tell it by: the first one that looks like it
+    is taken for it, and from then on it belongs to that notification.
+    """
+    here = bank_entries.c.entry_key
+    if await one(tx, select(here).where(here == entry.key)) is not None:
+        return True
+    if entry.is_identified:
+        return False
+    stored = await one(tx, select(bank_entries.c.origin).where(here == entry.plain_key))
+    if stored is None or stored.origin not in (None, entry.origin):
+        return False
+    await tx.execute(update(bank_entries).where(here == entry.plain_key).values(origin=entry.origin))
+    return True
 
 
-async def list_breaks(tx: Transaction) -> Sequence[Row[Any]]:
-    return await rows(tx, select(bank_entries).where(bank_entries.c.outcome == "break").order_by(bank_entries.c.at))
+async def looks_like_another(tx: Transaction, entry: BankEntry) -> bool:
+    """Say whether another notification has shown a row that looks exactly like this one, while neither has an id."""
+    if entry.is_identified:
+        return False
+    same = (bank_entries.c.fingerprint == entry.fingerprint, bank_entries.c.origin != entry.origin)
+    return await one(tx, select(bank_entries.c.entry_key).where(*same).limit(1)) is not None
 
 
 async def load_cursor(tx: Transaction, bank: str) -> str:

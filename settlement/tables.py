@@ -1,6 +1,6 @@
 """Tables of settlement, prefix `settlement_`. The journal is append-only; money keys are unique for ever."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
 from settlement import batch, obligation
 
@@ -87,12 +87,62 @@ bank_entries = Table(
     Column("batch_id", Text),
     Column("document", Text, nullable=False),
     Column("at", Text, nullable=False),
+    Column("fingerprint", Text),
+    Column("origin", Text),
+    Index("settlement_bank_entry_fingerprint", "fingerprint"),
 )
-"""Every movement the bank told of, once, with what became of it: matched, or a break of a kind."""
+"""Every movement the bank told of, once, with what became of it: matched, or a break of a kind.
+
+`origin` is the notification that showed it first; NULL in rows of version 0.1.0's first schema until it is shown again.
+"""
+
+breaks = Table(
+    "settlement_break",
+    METADATA,
+    Column("break_id", Text, primary_key=True),
+    Column("subject", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text),
+    Column("owner", Text, nullable=False),
+    Column("batch_id", Text),
+    Column("account", Text),
+    Column("amount_minor", BigInteger),
+    Column("currency", Text),
+    Column("document", Text, nullable=False),
+    Column("page_sha256", Text),
+    Column("posting", Text),
+    Column("since", Text, nullable=False),
+    Column("resolved_at", Text),
+    Column("resolution", Text),
+    Column("ticket", Text),
+    Column("asked_by", Text),
+    Column("confirmed_by", Text),
+    Index("settlement_break_open", "resolved_at", "since"),
+    Index("settlement_break_batch", "batch_id"),
+)
+"""What a person has to look at, once per `subject` (an entry's or row's key). `posting` is its suspense entry, if any.
+
+`amount_minor` is what is unexplained, signed as the account's balance moves; NULL where the row could not be read.
+"""
+
+bank_pages = Table(
+    "settlement_bank_page",
+    METADATA,
+    Column("page_sha256", Text, primary_key=True),
+    Column("bank", Text, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("deflated", LargeBinary, nullable=False),
+    Column("at", Text, nullable=False),
+)
+"""Pages of the bank that hold breaks or could not be read, zlib; never requests or headers, hence no secret."""
 
 cursors = Table(
     "settlement_cursor",
     METADATA,
     Column("bank", Text, primary_key=True),
     Column("cursor", Text, nullable=False),
+    Column("stuck_since", Text),
+    Column("stuck_code", Text),
+    Column("page_sha256", Text),
 )
+"""How far a bank's notifications were read. `stuck_*` say since when and why it goes no further, and on which page."""

@@ -71,6 +71,17 @@ ALARMS = (
     _counts("quarantined", "Bytes without a known author came", "gateway_deliveries_total", 0, result="quarantined"),
     _counts("bus-rebuilds", "Kafka clients are thrown away again and again", "gateway_bus_rebuilds_total", 5),
     _counts("sends-unknown", "Kafka leaves sends without an answer", "gateway_bus_unknown_sends_total", 500),
+    Alarm(
+        "bank-cursor-stuck", "The notifications of a bank cannot be read", "gateway_bank_cursor_stuck_seconds", 120, 1
+    ),
+    Alarm(
+        "breaks-wait",
+        "A bank row has waited for a person for a day",
+        "gateway_bank_breaks_oldest_seconds",
+        86_400,
+        1,
+        "ticket",
+    ),
     _counts("timers-fail", "A timer fails again and again", "gateway_jobs_total", 3, result="failed"),
 )
 

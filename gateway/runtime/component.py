@@ -4,7 +4,7 @@ A handler is `async on_<message>(tx, deps, delivery)`; a `prepare` runs before t
 cryptography. A job is a timer. `Deps` are frozen; what a component needs from another is a small port in them.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -100,6 +100,38 @@ class Job:
     run: Callable[[Any], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class TwoPersons:
+    """Who asked for something about money, and who confirmed it: clients of two different persons."""
+
+    request_id: str
+    asked_by: str
+    confirmed_by: str
+
+
+@dataclass(frozen=True)
+class TwoPersonAction:
+    """Something about money that one operator asks for and another confirms; nothing changes before.
+
+    `check` refuses, as an error with a code, what cannot be done; it runs when it is asked for. `act` runs when it is
+    confirmed, checks again under its locks, and returns what the answer holds besides `count`. The form's `reason` and
+    `ticket`, where it has them, stand in the audit record.
+    """
+
+    form: type[Message]
+    check: Callable[[Transaction, Any, Any], Awaitable[None]]
+    act: Callable[[Transaction, Any, Any, TwoPersons], Awaitable[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The value of a gauge in `observability.COMPONENT_GAUGES`, with its labels besides the role."""
+
+    gauge: str
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Component:
     """A wired component. `name` is the consumer group and the Alembic version table's suffix."""
@@ -122,3 +154,7 @@ class Component:
     """Topics that the component publishes by itself: marks what it sent since a moment as unsent, and counts it."""
     ready: Callable[[], Awaitable[str | None]] | None = None
     """Returns why the component is not ready, or None."""
+    two_person_actions: Mapping[str, TwoPersonAction] = field(default_factory=dict)
+    """What operators may ask for about its money, by name; names are unique in a role."""
+    measure: Callable[[], Awaitable[Sequence[Measured]]] | None = None
+    """Measures what the component has gauges for."""

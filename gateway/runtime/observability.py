@@ -51,6 +51,14 @@ BUS_CLIENT_STATE = Enum(
 BUS_UNKNOWN_SENDS = Counter("gateway_bus_unknown_sends_total", "Records sent without an answer; they are sent again")
 BUS_REBALANCES = Counter("gateway_bus_rebalances_total", "Partitions given to a member anew", ["consumer"])
 LOOP_LAG = Gauge("gateway_loop_lag_seconds", "How much too late a timer ran: what blocks the event loop", ["role"])
+COMPONENT_GAUGES = {
+    "breaks_open": Gauge("gateway_bank_breaks_open", "Bank rows that wait for a person", ["role"]),
+    "breaks_oldest": Gauge("gateway_bank_breaks_oldest_seconds", "Age of the oldest break that waits", ["role"]),
+    "cursor_stuck": Gauge(
+        "gateway_bank_cursor_stuck_seconds", "For how long a bank's notifications cannot be read", ["role", "bank"]
+    ),
+}
+"""Gauges whose values a component measures, by the name that it gives them."""
 JOBS = Counter("gateway_jobs_total", "Runs of timers", ["job", "result"])
 
 FIELDS = frozenset(

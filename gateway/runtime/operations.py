@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, select, update
 
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.clock import Clock, parse_rfc3339, rfc3339
@@ -23,7 +23,7 @@ from gateway.protocol.topics import AUDIT_RECORDS, MONEY_TOPICS, ROLE_OF, TOPICS
 from gateway.runtime import inbox, operator_lists
 from gateway.runtime.auth import Caller
 from gateway.runtime.bus import Fetched
-from gateway.runtime.component import Component
+from gateway.runtime.component import Component, TwoPersonAction, TwoPersons
 from gateway.runtime.database import Database, Transaction, one, rows
 from gateway.runtime.idempotency import Answer
 from gateway.runtime.operator_lists import Page
@@ -68,6 +68,13 @@ class Republish(Message):
     since: Annotated[AwareDatetime, Field(strict=False)]
 
 
+class Ask(Message):
+    """One of the actions of the role's components, by name, with its form; it happens when another confirms it."""
+
+    action: Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,39}$")]
+    form: dict[str, Any]
+
+
 class Confirm(Message):
     """A second person's consent; the address names the request, so there is nothing more to say."""
 
@@ -101,20 +108,49 @@ class Operations:
         topics = await self._topics(tx, wish)
         if not any(topic in MONEY_TOPICS for topic in topics):
             return await self._do(tx, wish, topics, caller, _told(wish, caller, "done"))
+        request_id = await self._keep_request(tx, ACTIONS[type(wish)], wish, caller)
+        for topic, count in topics.items():
+            await self._record(tx, topic, count, _told(wish, caller, "asked", request_id))
+        return _waits(request_id)
+
+    async def ask(self, tx: Transaction, ask: Ask, caller: Caller) -> Answer:
+        """Keep one operator's wish about a component's money for a second person (202 with `request_id`)."""
+        component, action = self._action(ask.action)
+        form = parse_message(action.form, ask.form)
+        await action.check(tx, component.deps, form)
+        request_id = await self._keep_request(tx, ask.action, form, caller)
+        told = {"action": ask.action, "step": "asked", "client_id": caller.client_id, "request_id": request_id}
+        await self._record_action(tx, form, told)
+        return _waits(request_id)
+
+    def writer_of(self, action: str) -> str:
+        """Return the key under which an action's work is written: that of its component's other works."""
+        return next((one.writer for one in self.components if action in one.two_person_actions), "")
+
+    async def writer_of_request(self, tx: Transaction, request_id: str) -> str:
+        wanted = select(operator_requests.c.action).where(operator_requests.c.request_id == request_id)
+        found = await one(tx, wanted)
+        return "" if found is None else self.writer_of(found.action)
+
+    def _action(self, name: str) -> tuple[Component, TwoPersonAction]:
+        for component in self.components:
+            if action := component.two_person_actions.get(name):
+                return component, action
+        raise NotFoundError("operator.action-unknown")
+
+    async def _keep_request(self, tx: Transaction, action: str, form: Message, caller: Caller) -> str:
         if caller.person is None:
             raise ForbiddenError("operator.two-persons")
         row = {
             "request_id": mint("opr"),
-            "action": ACTIONS[type(wish)],
-            "form": compact(wish.model_dump(mode="json")).decode(),
+            "action": action,
+            "form": compact(form.model_dump(mode="json")).decode(),
             "asked_by": caller.client_id,
             "asked_person": caller.person,
             "asked_at": rfc3339(self.clock.now()),
         }
         await tx.execute(operator_requests.insert(), [row])
-        for topic, count in topics.items():
-            await self._record(tx, topic, count, _told(wish, caller, "asked", row["request_id"]))
-        return Answer(202, {"request_id": row["request_id"], "state": "waits-for-second-person"})
+        return row["request_id"]
 
     async def confirm(self, tx: Transaction, request_id: str, caller: Caller) -> Answer:
         """Do what another person asked for; the asker, a program, and whoever comes too late are refused."""
@@ -128,9 +164,25 @@ class Operations:
             raise ConflictError("operator.request-over")
         done = {"confirmed_by": caller.client_id, "confirmed_at": rfc3339(self.clock.now())}
         await tx.execute(update(operator_requests).where(here).values(done))
+        if found.action not in WISHES:
+            return await self._act_confirmed(tx, found, caller)
         wish = parse_message(WISHES[found.action], read_json_object(found.form.encode()))
         told = _told(wish, caller, "confirmed", request_id)
         return await self._do(tx, wish, await self._topics(tx, wish), caller, told)
+
+    async def _act_confirmed(self, tx: Transaction, request: Row[Any], caller: Caller) -> Answer:
+        component, action = self._action(request.action)
+        form = parse_message(action.form, read_json_object(request.form.encode()))
+        persons = TwoPersons(request.request_id, request.asked_by, caller.client_id)
+        answer = await action.act(tx, component.deps, form, persons)
+        told = {"action": request.action, "step": "confirmed", "client_id": caller.client_id}
+        await self._record_action(tx, form, told | {"request_id": request.request_id})
+        return Answer(200, {"count": 1, **answer})
+
+    async def _record_action(self, tx: Transaction, form: Message, told: Mapping[str, str]) -> None:
+        clear = {name: str(value) for name in ("reason", "ticket") if (value := getattr(form, name, None))}
+        acted = record(f"{self.outbox.sender.role}.operator_acted", at=self.clock.now(), clear={**clear, **told})
+        await self.outbox.add(tx, acted)
 
     async def _topics(self, tx: Transaction, wish: Wish) -> dict[str, int]:
         """Return the topics that a wish touches, each with how many messages are named; refuses what is not there."""
@@ -258,6 +310,10 @@ class Operations:
 
 
 ACTIONS = {form: action for action, form in WISHES.items()}
+
+
+def _waits(request_id: str) -> Answer:
+    return Answer(202, {"request_id": request_id, "state": "waits-for-second-person"})
 
 
 def _told(wish: Wish, caller: Caller, step: str, request_id: str | None = None) -> dict[str, str]:

@@ -16,7 +16,7 @@ from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
 from gateway.runtime.keys import Keyring
-from gateway.runtime.operations import Confirm, Discard, Drop, Operations, Republish, Retry, VerifyAgain
+from gateway.runtime.operations import Ask, Confirm, Discard, Drop, Operations, Republish, Retry, VerifyAgain
 from gateway.runtime.operator_lists import Page
 from gateway.runtime.paging import Cursors
 from gateway.runtime.parameters import PathId
@@ -123,6 +123,11 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
         """Send published messages again: `{"topic": "…", "since": "2026-01-01T00:00:00Z"}`; receivers drop doubles."""
         return await _change(request, caller, Republish, operations.act)
 
+    @routes.post("/requests")
+    async def post_request(caller: Operator, request: Request) -> Response:
+        """Ask for what takes two persons: `{"action": "resolve-break", "form": {…}}`; another confirms it."""
+        return await _change(request, caller, Ask, operations.ask)
+
     @routes.post("/requests/{request_id}/confirm")
     async def post_confirm(caller: Operator, request: Request, request_id: PathId) -> Response:
         """Confirm as the second person what another asked for about money: `{}`; then it happens."""
@@ -130,7 +135,8 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
         async def act(tx: Transaction, _: Confirm, caller: Caller) -> Answer:
             return await operations.confirm(tx, request_id, caller)
 
-        return await _change(request, caller, Confirm, act, request_id)
+        writer = await operations.database.read(partial(operations.writer_of_request, request_id=request_id))
+        return await _change(request, caller, Confirm, act, about=request_id, writer=writer)
 
     async def _listed(request: Request, name: str, page_of: PageOf, after: str | None, limit: int) -> Response:
         scope = f"operations/{name}"
@@ -148,7 +154,9 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
         caller: Caller,
         form: type[F],
         act: Callable[[Transaction, F, Caller], Awaitable[Answer]],
+        *,
         about: str = "",
+        writer: str = "",
     ) -> Response:
         operation = f"operate {form.__name__} {about}".rstrip()
         scope = Scope(caller.client_id, operation, require_key(request), operations.clock)
@@ -163,7 +171,7 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
             async def work(tx: Transaction) -> Stored:
                 return await once(tx, scope, raw, effect)
 
-            stored = await operations.database.write(work)
+            stored = await operations.database.write(work, key=writer)
         return render(stored, keyring)
 
     return routes

@@ -234,7 +234,7 @@ class RoleProcess:
 
     @property
     def _gauges(self) -> Gauges:
-        return Gauges(self.settings.instance, self.outbox.admission, self.readings, self.readiness)
+        return Gauges(self.settings.instance, self.outbox.admission, self.readings, self.readiness, self.components)
 
     async def close(self) -> None:
         """End in order, each step within its limit: what is cut short is done again after the next start.

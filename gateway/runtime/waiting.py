@@ -17,8 +17,10 @@ from gateway.protocol.clock import parse_rfc3339
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import TOPICS
 from gateway.runtime.bus import Consumer
+from gateway.runtime.component import Component
 from gateway.runtime.database import Transaction, one, rows
 from gateway.runtime.observability import (
+    COMPONENT_GAUGES,
     CONSUMER_LAG,
     CONSUMER_STOPPED,
     OUTBOX_BYTES,
@@ -102,6 +104,7 @@ class Gauges:
     admission: Admission
     readings: Sequence[Reading]
     readiness: Readiness
+    components: Sequence[Component] = ()
 
     async def set(self, waiting: Sequence[Waiting], now: datetime) -> None:
         for stage in waiting:
@@ -116,5 +119,8 @@ class Gauges:
                 for number in range(TOPICS[topic].partitions):
                     measured = math.nan if lag is None else lag[topic, number]
                     CONSUMER_LAG.labels(self.role, worker.group, topic, str(number)).set(measured)
+        for component in self.components:
+            for value in await component.measure() if component.measure is not None else ():
+                COMPONENT_GAUGES[value.gauge].labels(role=self.role, **value.labels).set(value.value)
         for name, reason in (await self.readiness.answers()).items():
             READY.labels(self.role, name).set(reason is None)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from gateway.protocol.errors import MalformedInputError
 from gateway.protocol.outgoing import Incoming, Outgoing
+from settlement.bank_entry import BankEntry, UnreadableRow
 from settlement.iso20022.camt054 import read_camt054
 from settlement.iso20022.pain001 import write_pain001
 from settlement.iso20022.pain002 import References, Status, read_pain002
@@ -67,7 +68,13 @@ class Iso20022Http:
         following = answer.header("Next-Cursor")
         if answer.status != 200 or following is None or _CURSOR.fullmatch(following) is None:
             raise MalformedInputError("channel.notifications")
-        return Notifications(read_camt054(answer.body), following)
+        rows = read_camt054(answer.body)
+        return Notifications(
+            entries=tuple(row for row in rows if isinstance(row, BankEntry)),
+            next_cursor=following,
+            unreadable=tuple(row for row in rows if isinstance(row, UnreadableRow)),
+            page=answer.body,
+        )
 
 
 def _root(profile: BankProfile) -> str:

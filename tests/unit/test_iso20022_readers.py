@@ -1,6 +1,5 @@
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 
 import pytest
@@ -9,14 +8,14 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from gateway.protocol.errors import MalformedInputError
-from settlement.bank_entry import Side
+from settlement.bank_entry import BankEntry, Side, UnreadableRow
 from settlement.iso20022.camt054 import read_camt054
 from settlement.iso20022.pain002 import References, Status, read_pain002
-from settlement.iso20022.xml import XML_BYTES_MAX
+from settlement.iso20022.xml import TEXT_LENGTH_MAX, XML_BYTES_MAX
+from tests.bank_notifications import Row, a_notification, details, ids, read_broken, read_entries
 from tests.settlement_builders import UETR, cny
 
 PAIN002 = "urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"
-CAMT054 = "urn:iso:std:iso:20022:tech:xsd:camt.054.001.08"
 
 
 def a_report(group: str = "<GrpSts>ACCP</GrpSts>", payments: str = "") -> bytes:
@@ -34,44 +33,6 @@ def a_transaction(inner: str, above: str = "") -> str:
 
 
 SENT = References("MSG1", "MSG1", "E2E1", "E2E1", UETR)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A booked row of a notification as XML, with one good default for every part."""
-
-    amount: str = "100.00"
-    currency: str = "CNY"
-    side: str = "CRDT"
-    status: str = "<Cd>BOOK</Cd>"
-    value_date: str = "<Dt>2026-03-02</Dt>"
-    details: str = ""
-    more: str = ""
-    reversal: str = ""
-
-    @property
-    def xml(self) -> str:
-        return (
-            f'<Ntry><NtryRef>N1</NtryRef><Amt Ccy="{self.currency}">{self.amount}</Amt>'
-            f"<CdtDbtInd>{self.side}</CdtDbtInd>{self.reversal}<Sts>{self.status}</Sts>"
-            f"<ValDt>{self.value_date}</ValDt>{self.more}<BkTxCd><Prtry><Cd>X</Cd></Prtry></BkTxCd>"
-            f"{self.details}</Ntry>"
-        )
-
-
-def a_notification(*rows: Row, account: str = "<Othr><Id>QQ-1</Id></Othr>") -> bytes:
-    return f"""<Document xmlns="{CAMT054}"><BkToCstmrDbtCdtNtfctn>
-      <GrpHdr><MsgId>N</MsgId><CreDtTm>2026-03-02T01:00:00Z</CreDtTm></GrpHdr>
-      <Ntfctn><Id>N</Id><Acct><Id>{account}</Id></Acct>{"".join(row.xml for row in rows)}</Ntfctn>
-      </BkToCstmrDbtCdtNtfctn></Document>""".encode()
-
-
-def details(*transactions: str) -> str:
-    return f"<NtryDtls>{''.join(f'<TxDtls>{inner}</TxDtls>' for inner in transactions)}</NtryDtls>"
-
-
-def ids(end_to_end_id: str, uetr: str = UETR) -> str:
-    return f"<Refs><EndToEndId>{end_to_end_id}</EndToEndId><UETR>{uetr}</UETR></Refs>"
 
 
 def test_a_transactions_own_status_stands_before_its_payments_and_the_groups() -> None:
@@ -109,7 +70,7 @@ def test_a_report_without_any_status_says_so() -> None:
 def test_an_entry_carries_what_the_bank_wrote() -> None:
     transaction = f"{ids('E2E1')}<RltdRmtInf><RmtId>RMT1</RmtId></RltdRmtInf>"
 
-    (entry,) = read_camt054(a_notification(Row(more="<AcctSvcrRef>B1</AcctSvcrRef>", details=details(transaction))))
+    (entry,) = read_entries(a_notification(Row(more="<AcctSvcrRef>B1</AcctSvcrRef>", details=details(transaction))))
 
     assert (entry.account, entry.side, entry.amount) == ("QQ-1", Side.CREDIT, cny("100.00"))
     assert (entry.uetr, entry.end_to_end_id, entry.reference) == (UETR, "E2E1", "RMT1")
@@ -117,7 +78,7 @@ def test_an_entry_carries_what_the_bank_wrote() -> None:
 
 
 def test_an_iban_is_an_account_too() -> None:
-    (entry,) = read_camt054(a_notification(Row(), account="<IBAN>QQ00SYNTHETIC</IBAN>"))
+    (entry,) = read_entries(a_notification(Row(), account="<IBAN>QQ00SYNTHETIC</IBAN>"))
 
     assert entry.account == "QQ00SYNTHETIC"
 
@@ -126,7 +87,7 @@ def test_a_row_of_several_transactions_is_several_entries_that_sum_to_it() -> No
     first = f'{ids("E2E1")}<Amt Ccy="CNY">60.00</Amt>'
     second = f'{ids("E2E2")}<Amt Ccy="CNY">40.00</Amt>'
 
-    entries = read_camt054(a_notification(Row(details=details(first, second))))
+    entries = read_entries(a_notification(Row(details=details(first, second))))
 
     assert [(entry.end_to_end_id, str(entry.amount)) for entry in entries] == [("E2E1", "60.00"), ("E2E2", "40.00")]
 
@@ -137,7 +98,7 @@ def test_a_row_of_several_transactions_is_several_entries_that_sum_to_it() -> No
 def test_what_transactions_leave_of_the_row_is_an_entry_without_ids(written: str, rest: str, side: Side) -> None:
     transaction = f'{ids("E2E1")}<Amt Ccy="CNY">{written}</Amt>'
 
-    own, left = read_camt054(a_notification(Row(details=details(transaction))))
+    own, left = read_entries(a_notification(Row(details=details(transaction))))
 
     assert str(own.amount) == written
     assert (left.uetr, left.end_to_end_id, left.side, str(left.amount)) == (None, None, side, rest)
@@ -147,20 +108,50 @@ def test_what_transactions_leave_of_the_row_is_an_entry_without_ids(written: str
 def test_one_transaction_in_another_currency_counts_by_the_account() -> None:
     transaction = f'{ids("E2E1")}<Amt Ccy="USD">14.00</Amt>'
 
-    (entry,) = read_camt054(a_notification(Row(details=details(transaction))))
+    (entry,) = read_entries(a_notification(Row(details=details(transaction))))
 
     assert entry.amount == cny("100.00")
 
 
-def test_several_transactions_without_amounts_of_their_own_are_refused() -> None:
-    with pytest.raises(MalformedInputError):
-        read_camt054(a_notification(Row(details=details(ids("E2E1"), ids("E2E2")))))
+def test_several_transactions_without_amounts_are_one_entry_in_doubt_of_the_rows_total() -> None:
+    (entry,) = read_entries(a_notification(Row(details=details(ids("E2E1"), ids("E2E2")))))
+
+    assert (str(entry.amount), entry.end_to_end_id, entry.doubt) == ("100.00", None, "iso20022.details-amount")
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        '<AmtDtls><TxAmt><Amt Ccy="CNY">{}</Amt></TxAmt></AmtDtls>',
+        '<AmtDtls><InstdAmt><Amt Ccy="USD">9.00</Amt></InstdAmt><TxAmt><Amt Ccy="CNY">{}</Amt></TxAmt></AmtDtls>',
+        '<AmtDtls><TxAmt><Amt Ccy="USD">9</Amt></TxAmt><CntrValAmt><Amt Ccy="CNY">{}</Amt></CntrValAmt></AmtDtls>',
+    ],
+)
+def test_the_amount_may_stand_in_the_breakdown_alone(amounts: str) -> None:
+    first, second = ids("E2E1") + amounts.format("60.000"), ids("E2E2") + amounts.format("40.")
+
+    entries = read_entries(a_notification(Row(details=details(first, second))))
+
+    assert [(entry.end_to_end_id, str(entry.amount)) for entry in entries] == [("E2E1", "60.00"), ("E2E2", "40.00")]
+
+
+def test_an_entry_carries_every_reference_that_a_bank_may_give_back() -> None:
+    remittance = (
+        "<RltdRmtInf><RmtId>R1</RmtId></RltdRmtInf><RmtInf><Ustrd>U1</Ustrd><Ustrd>U2</Ustrd>"
+        "<Strd><RfrdDocInf><Nb>N1</Nb></RfrdDocInf><CdtrRefInf><Ref>C1</Ref></CdtrRefInf></Strd></RmtInf>"
+    )
+    refs = "<Refs><MsgId>M1</MsgId><PmtInfId>P1</PmtInfId><InstrId>I1</InstrId><EndToEndId>NONREF</EndToEndId></Refs>"
+
+    (entry,) = read_entries(a_notification(Row(details=details(refs + remittance))))
+
+    assert (entry.message_id, entry.payment_id, entry.instruction_id, entry.end_to_end_id) == ("M1", "P1", "I1", None)
+    assert set(entry.references) == {"R1", "U1", "U2", "C1", "N1"}
 
 
 def test_two_identical_rows_are_two_entries_and_the_same_document_again_is_the_same_two() -> None:
     raw = a_notification(Row(), Row())
 
-    first, second = read_camt054(raw)
+    first, second = read_entries(raw)
 
     assert first.fingerprint == second.fingerprint
     assert first.key != second.key
@@ -180,25 +171,25 @@ def test_two_identical_rows_are_two_entries_and_the_same_document_again_is_the_s
     ],
 )
 def test_anything_the_bank_writes_differently_is_another_fingerprint(changed: Row) -> None:
-    (plain,) = read_camt054(a_notification(Row()))
-    (other,) = read_camt054(a_notification(changed))
+    (plain,) = read_entries(a_notification(Row()))
+    (other,) = read_entries(a_notification(changed))
 
     assert plain.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize("status", ["<Cd>PDNG</Cd>", "<Cd>INFO</Cd>", "<Prtry>DRAFT</Prtry>"])
 def test_a_row_that_is_not_booked_is_no_money(status: str) -> None:
-    assert read_camt054(a_notification(Row(status=status))) == ()
+    assert read_entries(a_notification(Row(status=status))) == ()
 
 
 def test_a_reversal_is_marked() -> None:
-    (entry,) = read_camt054(a_notification(Row(reversal="<RvslInd>1</RvslInd>")))
+    (entry,) = read_entries(a_notification(Row(reversal="<RvslInd>1</RvslInd>")))
 
     assert entry.reversal
 
 
 def test_not_provided_is_no_end_to_end_id_and_a_uetr_is_compared_in_lower_case() -> None:
-    (entry,) = read_camt054(a_notification(Row(details=details(ids("NOTPROVIDED", UETR.upper())))))
+    (entry,) = read_entries(a_notification(Row(details=details(ids("NOTPROVIDED", UETR.upper())))))
 
     assert (entry.end_to_end_id, entry.uetr) == (None, UETR)
 
@@ -211,7 +202,7 @@ def test_not_provided_is_no_end_to_end_id_and_a_uetr_is_compared_in_lower_case()
     ],
 )
 def test_an_amount_is_read_as_the_schema_lets_banks_write_it(written: str, minor: int) -> None:
-    (entry,) = read_camt054(a_notification(Row(amount=written)))
+    (entry,) = read_entries(a_notification(Row(amount=written)))
 
     assert entry.amount.amount_minor == minor
 
@@ -219,30 +210,76 @@ def test_an_amount_is_read_as_the_schema_lets_banks_write_it(written: str, minor
 @pytest.mark.parametrize(
     "written", ["", "-1.00", "1.005", "1e3", "1,00", "\uff11.\uff10\uff10", ".", "+", "9" * 16, "NaN", "0x1", "0" * 41]
 )
-def test_an_amount_that_is_not_exact_minor_units_is_refused(written: str) -> None:
-    with pytest.raises(MalformedInputError) as refusal:
-        read_camt054(a_notification(Row(amount=written)))
+def test_an_amount_that_is_not_exact_minor_units_cannot_be_booked(written: str) -> None:
+    row = read_broken(a_notification(Row(amount=written)))
 
-    assert refusal.value.code == "iso20022.amount"
+    assert (row.code, row.account, row.amount) == ("iso20022.amount", "QQ-1", written)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "code"),
     [
-        Row(currency="CNH"),
-        Row(side="CREDIT"),
-        Row(value_date="<Dt>2026-02-30</Dt>"),
-        Row(value_date="<Dt>tomorrow</Dt>"),
-        Row(reversal="<RvslInd>perhaps</RvslInd>"),
+        (Row(currency="CNH"), "iso20022.currency"),
+        (Row(currency="USD"), "iso20022.currency"),
+        (Row(amount="9" * 15), "iso20022.amount"),
+        (Row(side="CREDIT"), "iso20022.side"),
+        (Row(status=""), "iso20022.entry-status"),
+        (Row(status="<Cd>BOOKED</Cd>"), "iso20022.entry-status"),
     ],
 )
-def test_a_row_that_cannot_be_read_refuses_the_notification_whole(wrong: Row) -> None:
-    with pytest.raises(MalformedInputError):
-        read_camt054(a_notification(Row(), wrong))
+def test_a_row_that_cannot_be_booked_holds_up_no_other(wrong: Row, code: str) -> None:
+    first, broken, last = read_camt054(a_notification(Row(amount="1.00"), wrong, Row(amount="2.00")))
+
+    assert isinstance(broken, UnreadableRow)
+    assert (broken.code, broken.position, broken.entry_ref) == (code, 2, "N1")
+    assert [str(row.amount) for row in (first, last) if isinstance(row, BankEntry)] == ["1.00", "2.00"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (Row(value_date="<Dt>2026-02-30</Dt>"), "iso20022.date"),
+        (Row(value_date="<Dt>tomorrow</Dt>"), "iso20022.date"),
+        (Row(reversal="<RvslInd>perhaps</RvslInd>"), "iso20022.flag"),
+        (Row(details=details('<Amt Ccy="CNY">1.005</Amt>')), "iso20022.amount"),
+        (Row(details=details("<CdtDbtInd>BOTH</CdtDbtInd>")), "iso20022.side"),
+        (Row(details=details('<Amt Ccy="CNY">60.00</Amt>', '<Amt Ccy="USD">9</Amt>')), "iso20022.details-amount"),
+    ],
+)
+def test_a_row_whose_money_is_clear_is_an_entry_in_doubt_of_its_whole_amount(wrong: Row, code: str) -> None:
+    good, entry = read_entries(a_notification(Row(amount="1.00"), wrong))
+
+    assert (good.doubt, entry.doubt, str(entry.amount), entry.end_to_end_id) == (None, code, "100.00", None)
+
+
+def test_a_row_without_an_account_cannot_be_booked() -> None:
+    assert read_broken(a_notification(Row(), account="")).code == "iso20022.account"
+
+
+def test_a_booking_date_that_cannot_be_read_is_none_since_nothing_depends_on_it() -> None:
+    raw = a_notification(Row()).replace(b"<ValDt>", b"<BookgDt><Dt>soon</Dt></BookgDt><ValDt>")
+
+    (entry,) = read_entries(raw)
+
+    assert (entry.booking_date, entry.doubt) == (None, None)
+
+
+@pytest.mark.parametrize("written", ["A" * 141, "A" * 5000, "\u4f59\u989d", "a\u202eb", "two\nlines"])
+def test_a_text_that_is_only_passed_on_is_kept_visible_and_bounded(written: str) -> None:
+    transaction = f"{ids('E2E1')}<RmtInf><Ustrd>{written}</Ustrd></RmtInf>"
+
+    (entry,) = read_entries(
+        a_notification(Row(more=f"<AcctSvcrRef>{written}</AcctSvcrRef>", details=details(transaction)))
+    )
+
+    for kept in (entry.reference, entry.entry_ref, entry.servicer_ref):
+        assert kept is not None
+        assert kept.isprintable()
+        assert len(kept) <= TEXT_LENGTH_MAX
 
 
 def test_a_date_with_a_time_is_the_day_that_the_bank_wrote() -> None:
-    (entry,) = read_camt054(a_notification(Row(value_date="<DtTm>2026-03-02T23:30:00+08:00</DtTm>")))
+    (entry,) = read_entries(a_notification(Row(value_date="<DtTm>2026-03-02T23:30:00+08:00</DtTm>")))
 
     assert entry.value_date == date(2026, 3, 2)
 

@@ -65,6 +65,8 @@ def verbs(batch: Batch, by: Actor) -> dict[Event, Callable[[], Batch]]:
         Event.RESEND: lambda: batch.resend(by=by),
         Event.DEBIT_SEEN: lambda: batch.debit_seen(seen(an_entry(batch, Side.DEBIT)), by=by),
         Event.CREDIT_SEEN: lambda: batch.credit_seen(seen(an_entry(batch)), by=by),
+        Event.RETURN: lambda: batch.give_back("returned", by=by),
+        Event.SETTLE: lambda: batch.settle("executed", by=by),
     }
 
 

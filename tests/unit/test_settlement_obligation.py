@@ -23,6 +23,9 @@ def act(obligation: Obligation, event: Event, by: Actor) -> Obligation:
         Event.DEBIT_SEEN: lambda: obligation.debit_seen(by=by),
         Event.CREDIT_SEEN: lambda: obligation.credit_seen(by=by),
         Event.RECONCILE: lambda: obligation.reconcile(by=by),
+        Event.CLOSE: lambda: obligation.close("waived", by=by),
+        Event.RETURN: lambda: obligation.give_back("returned", by=by),
+        Event.SETTLE: lambda: obligation.settle(by=by),
     }
     return verbs[event]()
 
@@ -41,6 +44,7 @@ def in_state(state: State) -> Obligation:
         State.RECEIVED: received,
         State.RECONCILED: received.debit_seen().reconcile(),
         State.VOIDED: opened.void("cancelled"),
+        State.CLOSED: opened.close("waived"),
         State.REFUND_REQUESTED: an_obligation(amount="-5.00"),
     }[state]
 
@@ -79,7 +83,10 @@ def test_a_negative_amount_is_a_refund_request_from_which_nothing_is_paid() -> N
     refund = an_obligation(amount="-5.00")
 
     assert refund.state is State.REFUND_REQUESTED
-    assert all(refund.allowed_actions(actor) == () for actor in Actor)
+    assert {actor: refund.allowed_actions(actor) for actor in Actor if refund.allowed_actions(actor)} == {
+        Actor.CORE: ("void",),
+        Actor.OPERATOR: ("close",),
+    }
 
 
 def test_nothing_owed_opens_no_obligation() -> None:
@@ -92,7 +99,7 @@ def test_nothing_owed_opens_no_obligation() -> None:
 def test_a_void_is_in_time_until_the_bank_is_instructed_and_too_late_after() -> None:
     in_time = {state for state in State if in_state(state).can(Event.VOID, Actor.CORE)}
 
-    assert in_time == {State.OPEN, State.HELD, State.BATCHED}
+    assert in_time == {State.OPEN, State.HELD, State.BATCHED, State.REFUND_REQUESTED}
 
 
 def test_a_voided_obligation_has_left_its_batch() -> None:

@@ -74,7 +74,7 @@ def desk_routes(deps: Deps) -> APIRouter:
         return render(await actions.return_claim(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
 
     @routes.post("/claims/{claim_id}/dispute-withdrawal")
-    async def post_dispute_withdrawal(caller: Decider, claim_id: str, request: Request) -> Response:
+    async def post_dispute_withdrawal(caller: Decider, claim_id: PathId, request: Request) -> Response:
         """Withdraw this insurer's own dispute: `{}`; the claim stands as before. Needs Idempotency-Key and If-Match."""
         asked = _asked(deps, caller, claim_id, request)
         raw = await read_body(request, BODY_BYTES_MAX)
