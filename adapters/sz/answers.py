@@ -52,7 +52,8 @@ def read_answer(packed: bytes, manifest: TheirAnswer) -> Opened:
 
 def _differences(response: ClaimResponse, manifest: TheirAnswer) -> Iterator[str]:
     stated = [*response.identifier, *([response.request.identifier] if response.request else [])]
-    if any(one and one.system == names.CLAIM_ID and one.value != manifest.claim_id for one in stated):
+    current = [identifier for identifier in stated if identifier is not None and identifier.use != "old"]
+    if any(one.system == names.CLAIM_ID and one.value != manifest.claim_id for one in current):
         yield "/claim_id"
     if (response.status, response.use) != ("active", "claim"):
         # what has been withdrawn, or is an estimate, is no answer of this type

@@ -167,7 +167,8 @@ def _extension(extensions: Iterable[Extension], url: str) -> Extension | None:
 
 
 def _identifier(identifiers: Iterable[Identifier], system: str) -> str | None:
-    return next((identifier.value for identifier in identifiers if identifier.system == system), None)
+    current = (identifier for identifier in identifiers if identifier.use != "old")
+    return next((identifier.value for identifier in current if identifier.system == system), None)
 
 
 def _money(amount: FhirMoney | None) -> Money | None:

@@ -22,13 +22,22 @@ from gateway.protocol.json_position import find_fault, position
 
 BODY_BYTES_MAX = 1 << 20
 DEPTH_MAX = 64
-NUMBER_CHARACTERS_MAX = 20
+NUMBER_CHARACTERS_MAX = 1000
+NO_NUMBER = Decimal("NaN")
+_PLAIN_CHARACTERS_MAX = 20
+_WHOLE_DIGITS_MAX = 18
+_PLAIN_DECIMALS_MAX = 8
+_EXPONENT_DIGITS_MAX = 4
 
 _HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def read_json(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False) -> Any:
-    """Read one JSON text. `decimals` reads numbers with a point as `Decimal`, lexically; else they are refused."""
+def read_json(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False, exponents: bool = False) -> Any:
+    """Read one JSON text. `decimals` reads numbers with a point as `Decimal`, lexically; else they are refused.
+
+    `exponents`, for what partners write in R4, also takes `1.0E+3`, as 1000, and numbers of any length: one that no
+    field could hold becomes `Decimal("NaN")`, which no field takes and which harms nobody where it is left out.
+    """
     if len(raw) > bytes_max:
         raise TooLargeError("json.too-large", facts={"bytes_max": bytes_max})
     try:
@@ -41,8 +50,8 @@ def read_json(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = F
             text,
             object_pairs_hook=_object_without_twins,
             parse_constant=_refuse_constant,
-            parse_float=_read_decimal if decimals else _refuse_float,
-            parse_int=_read_int,
+            parse_float=_read_any_number if exponents else _read_decimal if decimals else _refuse_float,
+            parse_int=_read_any_integer if exponents else _read_int,
         )
     except MalformedInputError as error:
         raise _malformed(error.code, text) from None
@@ -60,16 +69,18 @@ def read_json(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = F
 def _malformed(code: str, text: str, offset: int | None = None) -> MalformedInputError:
     """Make the error with line and column; a second reading finds the place where the parser does not tell it."""
     if offset is None:
-        offset = find_fault(text, code, DEPTH_MAX, NUMBER_CHARACTERS_MAX)
+        offset = find_fault(text, code, DEPTH_MAX, _PLAIN_CHARACTERS_MAX)
     if offset is None:
         return MalformedInputError(code)
     line, column = position(text, offset)
     return MalformedInputError(code, facts={"line": line, "column": column})
 
 
-def read_json_object(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False) -> dict[str, Any]:
+def read_json_object(
+    raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False, exponents: bool = False
+) -> dict[str, Any]:
     """Read one JSON object; any other JSON value is `json.not-an-object`."""
-    value = read_json(raw, bytes_max=bytes_max, decimals=decimals)
+    value = read_json(raw, bytes_max=bytes_max, decimals=decimals, exponents=exponents)
     if not isinstance(value, dict):
         raise MalformedInputError("json.not-an-object")
     return value
@@ -97,9 +108,39 @@ def _read_decimal(text: str) -> Decimal:
 
 
 def _read_int(text: str) -> int:
-    if len(text) > NUMBER_CHARACTERS_MAX:
+    if len(text) > _PLAIN_CHARACTERS_MAX:
         raise MalformedInputError("json.number-too-long")
     return int(text)
+
+
+def _read_any_number(text: str) -> Decimal:
+    """Read a number exactly, in plain notation: at most 18 digits before the point, trailing zeros as they are needed.
+
+    The length of the text and of the exponent is bounded first, so that `1e999999999` costs nothing.
+    """
+    coefficient, _, exponent = text.lower().partition("e")
+    if len(coefficient) > NUMBER_CHARACTERS_MAX:
+        return NO_NUMBER
+    fraction = coefficient.partition(".")[2]
+    if not exponent and len(coefficient) <= _WHOLE_DIGITS_MAX and len(fraction) <= _PLAIN_DECIMALS_MAX:
+        return Decimal(text)
+    if not coefficient.strip("-0."):
+        return Decimal(0)
+    if len(exponent.lstrip("+-").lstrip("0")) > _EXPONENT_DIGITS_MAX:
+        return NO_NUMBER
+    number = Decimal(text)
+    sign, digits, power = number.as_tuple()
+    if not isinstance(power, int) or number.adjusted() >= _WHOLE_DIGITS_MAX:
+        return NO_NUMBER
+    kept = list(digits)
+    while power < 0 and kept[-1] == 0 and len(kept) > 1:
+        kept.pop()
+        power += 1
+    return Decimal((sign, (*kept, *[0] * max(power, 0)), min(power, 0)))
+
+
+def _read_any_integer(text: str) -> int | Decimal:
+    return int(text) if len(text) <= _PLAIN_CHARACTERS_MAX else NO_NUMBER
 
 
 def _encodable(value: Any) -> bool:

@@ -90,7 +90,7 @@ class _Reader:
 
     def read(self, dossier: str) -> Sealed:
         try:
-            members = read_json_object(dossier.encode(), bytes_max=EXCHANGE_BYTES_MAX, decimals=True)
+            members = read_json_object(dossier.encode(), bytes_max=EXCHANGE_BYTES_MAX, decimals=True, exponents=True)
         except (RefuseError, UnicodeEncodeError):
             raise MalformedInputError("dossier.malformed", faults=[Fault("dossier.malformed")]) from None
         shared = [self._protected(members), self._header(members, "unprotected", "")]
@@ -192,7 +192,9 @@ class _Reader:
         octets = _octets_of(text)
         try:
             if octets is not None:
-                return _Header("/protected", read_json_object(octets, bytes_max=HEADER_BYTES_MAX, decimals=True))
+                return _Header(
+                    "/protected", read_json_object(octets, bytes_max=HEADER_BYTES_MAX, decimals=True, exponents=True)
+                )
         except RefuseError:
             pass
         self._malformed("/protected")

@@ -343,3 +343,22 @@ async def test_a_repeated_decision_changes_nothing_twice(claimed: Claimed) -> No
         await claimed.edge.deliver(exchange, offset)
 
     assert [event["event"] for event in await claimed.events()] == ["submitted", "decided_opened"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b'"resourceType":"ClaimResponse"', b'"resourceType":"ClaimResponse","payment":{"amount":{"value":1e999}}'),
+        (b'"extension":[{', b'"extension":[{"url":"https://insurer.example","valueCoding":{"code":"A"}},{'),
+        (b"53798.84", b"5.379884E+4"),
+        (b'"entry":[{', b'"entry":[{"resource":{"resourceType":"Provenance"}},{'),
+    ],
+    ids=["unknown element", "unknown extension", "exponent", "unknown resource"],
+)
+async def test_a_correct_decision_is_not_disputed_for_what_r4_allows_beside_it(
+    claimed: Claimed, change: tuple[bytes, bytes]
+) -> None:
+    await claimed.answer(retold(a_decision(claimed), change))
+
+    assert await claimed.disputes() == []
+    assert (await claimed.shown())["decision"]["benefit"] == "53798.84"

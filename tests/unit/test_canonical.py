@@ -1,5 +1,6 @@
 """The guarded JSON reader, and bytes out: any bytes give a value or one of the two errors."""
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -136,6 +137,41 @@ def test_a_number_with_a_point_is_read_as_it_is_written(text: str, value: object
 def test_an_exponent_is_refused_even_among_decimals(raw: bytes) -> None:
     with pytest.raises(MalformedInputError, match=r"json\.exponent-refused"):
         read_json(raw, decimals=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("1.0E+3", "1000"),
+        ("1e3", "1000"),
+        ("1000e-0", "1000"),
+        ("100000e-2", "1000"),
+        ("1000.0000000000000000000000", "1000"),
+        ("1.25e1", "12.5"),
+        ("-5E-2", "-0.05"),
+        ("0e5", "0"),
+        ("0E-999999999", "0"),
+        ("1000.00", "1000.00"),
+        ("3", "3"),
+    ],
+)
+def test_a_partner_may_write_a_number_in_any_way_that_json_allows(text: str, plain: str) -> None:
+    assert str(read_json(text.encode(), decimals=True, exponents=True)) == plain
+
+
+@pytest.mark.parametrize("text", ["1e999999999", "-1E400", "1e19", "9" * 21, "9" * 100_000, "1." + "1" * 100_000])
+def test_a_number_that_no_field_could_hold_is_none_and_costs_nothing(text: str) -> None:
+    started = time.monotonic()
+
+    number = read_json(text.encode(), decimals=True, exponents=True)
+
+    assert number.is_nan()
+    assert time.monotonic() - started < 1
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**15), max_value=10**15))
+def test_a_number_in_scientific_notation_is_read_exactly(value: Decimal) -> None:
+    assert read_json(f"{value:e}".encode(), decimals=True, exponents=True) == value
 
 
 @pytest.mark.parametrize("inner", [b"", b'"\\ud83d\\ude00"', b'"\\ud800"'])

@@ -227,7 +227,7 @@ def test_an_inner_reader_leaves_unknown_elements_out_and_an_edge_names_their_pla
     ("change", "pointer"),
     [
         (lambda value: value.update(implicitRules="urn:x"), "/implicitRules"),
-        (lambda value: value.update(contained=[{"resourceType": "Patient"}]), "/contained"),
+        (lambda value: value.update(_status={"modifierExtension": [{"url": "urn:x"}]}), "/_status"),
         (lambda value: value["item"][0].update(modifierExtension=[{"url": "urn:x"}]), "/item/0/modifierExtension"),
     ],
 )
@@ -287,15 +287,18 @@ def test_a_resource_of_another_kind_or_of_none_is_refused() -> None:
         assert _refusal(value) == (Fault("fhir.resource-not-carried", "/resourceType"),)
 
 
-def test_an_entry_outside_the_subset_is_refused_with_its_place() -> None:
+def test_an_entry_outside_the_subset_is_left_out_and_moves_no_place() -> None:
     value = _without_amounts()
     value["entry"][1]["resource"] = {"resourceType": "Observation"}
     value["entry"][2]["resource"].pop("status")
 
     with pytest.raises(MalformedInputError) as refused:
         read_bundle(compact(value))
+    with pytest.raises(MalformedInputError) as refused_by_edge:
+        read_bundle(compact(value), refuse_unknown=True)
 
-    assert refused.value.faults == (
+    assert refused.value.faults == (Fault("fhir.element-missing", "/entry/2/resource/status"),)
+    assert refused_by_edge.value.faults == (
         Fault("fhir.resource-not-carried", "/entry/1/resource"),
         Fault("fhir.element-missing", "/entry/2/resource/status"),
     )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
@@ -63,6 +63,17 @@ Uri = Annotated[str, StringConstraints(pattern=r"^\S+$")]
 Date = Annotated[str, AfterValidator(_dated(_DATE))]
 DateTime = Annotated[str, AfterValidator(_dated(_DATE_TIME))]
 Instant = Annotated[str, AfterValidator(_dated(_INSTANT))]
+
+
+def _in_use(active: bool) -> bool:
+    if not active:
+        raise ValueError("out of use")
+    return active
+
+
+InUse = Annotated[bool, AfterValidator(_in_use)]
+"""R4's `active`: true where it stands."""
+
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 FhirDecimal = Annotated[Decimal, BeforeValidator(_to_decimal)]
 """A decimal with the digits as written: at most 18, at most 8 of them after the point, never a float."""
@@ -71,8 +82,9 @@ FhirDecimal = Annotated[Decimal, BeforeValidator(_to_decimal)]
 class Element(BaseModel):
     """The root of datatypes and resources: frozen, strict, and closed to its author.
 
-    `modifierExtension` and `implicitRules` may turn the meaning of what they stand in, so a reader that does not know
-    them must not read on (R4 section 2.1.0.1): no value is accepted.
+    Elements that R4 marks `isModifier` are fields also where the subset has no use for them, with the values that the
+    gateway understands. `modifierExtension` and `implicitRules` may turn the meaning of what they stand in, so a reader
+    that does not know them must not read on (R4 section 2.1.0.1): no value is accepted.
     """
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True, strict=True, extra="forbid")
@@ -124,7 +136,9 @@ def _is_before(earlier: str, later: str) -> bool:
 
 
 class Identifier(Element):
-    use: Code | None = None
+    """`use` is a modifier in R4: an `old` identifier names nothing any more, and is never looked up."""
+
+    use: Literal["usual", "official", "temp", "secondary", "old"] | None = None
     type: CodeableConcept | None = None
     system: Uri | None = None
     value: Text | None = None
@@ -141,7 +155,10 @@ class Reference(Element):
 
 
 class Quantity(Element):
+    """`comparator` is a modifier in R4: a value that is only a bound is refused."""
+
     value: FhirDecimal | None = None
+    comparator: None = None
     unit: Text | None = None
     system: Uri | None = None
     code: Code | None = None
@@ -155,7 +172,9 @@ class FhirMoney(Element):
 
 
 class HumanName(Element):
-    use: Code | None = None
+    """`use` is a modifier in R4, of a closed list."""
+
+    use: Literal["usual", "official", "temp", "nickname", "anonymous", "old", "maiden"] | None = None
     text: Text | None = None
     family: Text | None = None
     given: Many[Text] = ()

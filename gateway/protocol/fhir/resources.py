@@ -1,7 +1,7 @@
 """The R4 resources beside the claim: who was treated, who pays, who treated, what was consented to, what went wrong.
 
 The subset drops on purpose what a claim does not need: addresses, telephone numbers, photographs, narrative text.
-`contained` resources are refused: each resource is an entry of the Bundle, where it can be pointed at.
+`contained` resources are no part of it: each resource is an entry of the Bundle, where it can be pointed at.
 """
 
 from typing import Literal
@@ -19,6 +19,7 @@ from gateway.protocol.fhir.elements import (
     HumanName,
     Id,
     Identifier,
+    InUse,
     Many,
     Period,
     PositiveInt,
@@ -29,7 +30,7 @@ from gateway.protocol.fhir.elements import (
 
 
 class Resource(Element):
-    """What every resource has. `implicitRules` and `contained` are refused, see `Element` and the module."""
+    """What every resource has. `implicitRules` is refused, see `Element`; `contained` is left out, or never written."""
 
     id: Id | None = None
     implicit_rules: None = None
@@ -37,16 +38,25 @@ class Resource(Element):
 
 
 class Patient(Resource):
+    """`active`, `deceased[x]` and `link` are modifiers in R4: a record out of use or joined to another is refused."""
+
     resource_type: Literal["Patient"] = "Patient"
     identifier: Many[Identifier] = ()
+    active: InUse | None = None
     name: Many[HumanName] = ()
     gender: Literal["male", "female", "other", "unknown"] | None = None
     birth_date: Date | None = None
+    deceased_boolean: bool | None = None
+    deceased_date_time: DateTime | None = None
+    link: None = None
 
 
 class Organization(Resource):
+    """`active` is a modifier in R4: a record out of use is refused."""
+
     resource_type: Literal["Organization"] = "Organization"
     identifier: Many[Identifier] = ()
+    active: InUse | None = None
     type: Many[CodeableConcept] = ()
     name: Text | None = None
     alias: Many[Text] = ()

@@ -40,8 +40,9 @@ def identifier_of(scheme: str, text: str) -> Identifier:
 
 
 def find_identifier(scheme: str, identifiers: Iterable[Identifier]) -> str | None:
-    """Return the identifier of `scheme` in normal form, checked again; none is None, two are refused."""
-    found = [one.value for one in identifiers if one.system == _system(scheme) and one.value is not None]
+    """Return the identifier of `scheme` in normal form, checked again; none is None, two are refused, `old` is none."""
+    current = (identifier for identifier in identifiers if identifier.use != "old")
+    found = [one.value for one in current if one.system == _system(scheme) and one.value is not None]
     if len(found) > 1:
         raise MalformedInputError("fhir.not-exactly-one")
     return SCHEMES[scheme](found[0]) if found else None

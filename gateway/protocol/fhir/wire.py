@@ -6,6 +6,7 @@ Money in R4 is a JSON number. The reader takes its digits lexically, the writer 
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from itertools import islice
 from json.encoder import encode_basestring
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from gateway.protocol.errors import Fault, MalformedInputError
 from gateway.protocol.fhir.bundle import Bundle
 from gateway.protocol.fhir.elements import Element
 from gateway.protocol.fhir.resources import Resource
+from gateway.protocol.fhir.subset import MODIFIER, Subset, keep_subset, modified_primitives
 
 R = TypeVar("R", bound=Resource)
 
@@ -42,31 +44,57 @@ def read_bundle(raw: bytes, *, refuse_unknown: bool = False) -> Bundle:
 def read_resource(kind: type[R], raw: bytes, *, refuse_unknown: bool = False, bytes_max: int = CONTENT_BYTES_MAX) -> R:
     """Read one resource from JSON bytes; `MalformedInputError` names up to 100 faults at once, without any value.
 
-    Elements outside the subset are left out, or refused by an accepting edge (`refuse_unknown`). Elements that would
-    change the meaning of the rest are always refused: `fhir.element-not-carried`. More bytes than `bytes_max` are
+    Elements outside the subset are left out before anything is validated (`subset.py`), or refused by an accepting edge
+    (`refuse_unknown`). Elements that would change the meaning of the rest are always refused:
+    `fhir.element-not-carried`. Decimals may have an exponent, as R4's grammar allows. More bytes than `bytes_max` are
     `TooLargeError`.
     """
-    return parse_resource(
-        kind, read_json_object(raw, bytes_max=bytes_max, decimals=True), refuse_unknown=refuse_unknown
-    )
+    value = read_json_object(raw, bytes_max=bytes_max, decimals=True, exponents=True)
+    # a key may be written with escapes, which no honest writer of this name does
+    may_modify = MODIFIER.encode() in raw or b"\\u00" in raw
+    return parse_resource(kind, value, refuse_unknown=refuse_unknown, may_modify=may_modify)
 
 
-def parse_resource(kind: type[R], value: Mapping[str, Any], *, refuse_unknown: bool = False) -> R:
-    """Do what `read_resource` does with an object that `read_json(decimals=True)` has read."""
+def parse_resource(
+    kind: type[R], value: Mapping[str, Any], *, refuse_unknown: bool = False, may_modify: bool = True
+) -> R:
+    """Do what `read_resource` does with an object that `read_json(decimals=True)` has read.
+
+    `may_modify` is False where the text is known to name no `modifierExtension`.
+    """
     if value.get("resourceType") != kind.model_fields["resource_type"].default:
         raise MalformedInputError("fhir.malformed", faults=[Fault("fhir.resource-not-carried", "/resourceType")])
+    modified = list(islice(modified_primitives(kind, value), FAULTS_MAX)) if may_modify else []
+    if modified:
+        raise MalformedInputError("fhir.malformed", faults=modified)
     try:
-        return kind.model_validate(value, extra="forbid" if refuse_unknown else "ignore", by_alias=True, by_name=False)
+        return _validated(kind, value, refuse_unknown=refuse_unknown)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-    raise MalformedInputError("fhir.malformed", faults=[_fault(detail) for detail in details[:FAULTS_MAX]])
+        if refuse_unknown:
+            raise _refusal(error, Subset()) from None
+    # most contents are good as they are: only where one is not, what lies outside the subset is looked for
+    subset = keep_subset(kind, value)
+    try:
+        return _validated(kind, subset.members, refuse_unknown=False)
+    except ValidationError as error:
+        raise _refusal(error, subset) from None
 
 
-def _fault(detail: ErrorDetails) -> Fault:
+def _validated(kind: type[R], value: Mapping[str, Any], *, refuse_unknown: bool) -> R:
+    return kind.model_validate(value, extra="forbid" if refuse_unknown else "ignore", by_alias=True, by_name=False)
+
+
+def _refusal(error: ValidationError, subset: Subset) -> MalformedInputError:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return MalformedInputError("fhir.malformed", faults=[_fault(detail, subset) for detail in details[:FAULTS_MAX]])
+
+
+def _fault(detail: ErrorDetails, subset: Subset) -> Fault:
     """Name the element, never the value; an unknown name came from outside too, so its parent stands for it."""
     place = detail["loc"][:-1] if detail["type"] == "extra_forbidden" else detail["loc"]
-    steps = [str(step) for step in place if isinstance(step, int) or not step[:1].isupper()]
-    return Fault(_FAULT_OF_TYPE.get(detail["type"], "fhir.element-malformed"), "".join(f"/{step}" for step in steps))
+    steps = tuple(step for step in place if isinstance(step, int) or not step[:1].isupper())
+    pointer = "".join(f"/{step}" for step in subset.original(steps))
+    return Fault(_FAULT_OF_TYPE.get(detail["type"], "fhir.element-malformed"), pointer)
 
 
 def to_json(element: Element) -> bytes:
