@@ -127,6 +127,8 @@ def _coverage(coverage: Coverage, manifest: SubmittedManifest) -> Iterator[str]:
     }
     signed = (("carrier", manifest.carrier), ("administrator", manifest.administrator), ("payer", manifest.payer))
     yield from (f"/{role}" for role, party in signed if told.get(role) != party)
+    if coverage.status != "active":
+        yield "/policy_kind"
     if coverage.type is None or coverage.type.code_of(names.POLICY_KIND) != manifest.policy_kind:
         yield "/policy_kind"
     if coverage.order != manifest.payer_rank:
@@ -138,7 +140,10 @@ def _consent(consent: Consent, manifest: SubmittedManifest) -> Iterator[str]:
     salt = _extension(consent.extension, names.CONSENT_SALT)
     if text is None or salt is None or _commitment(text, salt) != manifest.consent_commitment:
         yield "/consent_commitment"
-    actors = () if consent.provision is None else consent.provision.actor
+    if consent.status != "active" or consent.scope.code_of(systems.CONSENT_SCOPE) != "patient-privacy":
+        yield "/consent_commitment"
+    provision = consent.provision
+    actors = () if provision is None or provision.type == "deny" else provision.actor
     told = {actor.reference.identifier.value for actor in actors if actor.reference.identifier is not None}
     if not set(manifest.recipients) <= told:
         yield "/recipients"

@@ -5,7 +5,7 @@ registry key; the registry key signs releases; each party signs its own entry in
 verified release, ready for look-ups; it never changes, the next release is another directory.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -14,8 +14,10 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field
 
 from gateway.protocol.canonical import canonical, compact, read_json_object
+from gateway.protocol.claims import Mechanism
 from gateway.protocol.errors import (
     BadSignatureError,
+    Fault,
     HeldError,
     InvalidInputError,
     MalformedInputError,
@@ -24,6 +26,7 @@ from gateway.protocol.errors import (
 )
 from gateway.protocol.exchange import Message, parse_message, read_payload
 from gateway.protocol.jose import PrivateKey, PublicKey, Typ, key_id, sign, verify
+from gateway.protocol.reasons import REASONS
 
 RELEASE_BYTES_MAX = 8 * 1024 * 1024
 
@@ -216,7 +219,22 @@ def sign_entry(party: Party, key: PrivateKey) -> str:
 
 
 def sign_release(release: Release, registry_key: PrivateKey, certificate: str) -> SignedRelease:
+    """Sign a release; `InvalidInputError` names every coded field of a route that stands in no table.
+
+    Releases signed earlier are read as they are.
+    """
+    faults = [fault for index, route in enumerate(release.routes) for fault in _route_faults(route, f"/routes/{index}")]
+    if faults:
+        raise InvalidInputError("registry.route", faults=faults)
     return SignedRelease(sign(canonical(release.model_dump(mode="json")), registry_key, Typ.RELEASE), certificate)
+
+
+def _route_faults(route: Route, pointer: str) -> Iterator[Fault]:
+    if route.mechanism not in set(Mechanism):
+        yield Fault("field.enum", f"{pointer}/mechanism")
+    for index, code in enumerate(route.hospital_bears):
+        if code not in REASONS:
+            yield Fault("reason.unknown", f"{pointer}/hospital_bears/{index}")
 
 
 def certify_registry_key(registry_key: PublicKey, root: PrivateKey) -> str:

@@ -10,6 +10,7 @@ from adapters.sz import vocabulary as the_edges_names
 from gateway.client import vocabulary as our_names
 from gateway.client.opened import compare
 from gateway.protocol.claims import Eligibility, Paid, Programme
+from gateway.protocol.differences import BY_INSURER, is_difference
 from gateway.protocol.exchange import unpack
 from gateway.protocol.fhir.wire import read_bundle
 from tests.claims_in_transit import a_bundle, a_claim, with_content
@@ -227,6 +228,22 @@ CONTENT_OTHERWISE: dict[str, tuple[str, Change]] = {
         "/recipients",
         lambda bundle: resource(bundle, "Consent")["provision"].pop("actor"),
     ),
+    "a coverage that is not in force": (
+        "/policy_kind",
+        lambda bundle: resource(bundle, "Coverage").update(status="cancelled"),
+    ),
+    "a consent that is not active": (
+        "/consent_commitment",
+        lambda bundle: resource(bundle, "Consent").update(status="inactive"),
+    ),
+    "a consent to something else": (
+        "/consent_commitment",
+        lambda bundle: resource(bundle, "Consent").update(scope={"text": "treatment"}),
+    ),
+    "a consent that denies": (
+        "/recipients",
+        lambda bundle: resource(bundle, "Consent")["provision"].update(type="deny"),
+    ),
     "two claims": (
         "/content",
         lambda bundle: bundle["entry"].append({**bundle["entry"][0], "fullUrl": "urn:szhk:another"}),
@@ -245,3 +262,10 @@ def test_content_that_says_something_else_than_was_signed_is_named(case: str) ->
     pointer, change = CONTENT_OTHERWISE[case]
 
     assert pointer in differences_after(change)
+
+
+@pytest.mark.parametrize("case", CONTENT_OTHERWISE)
+def test_every_difference_that_is_found_may_stand_in_a_dispute(case: str) -> None:
+    _, change = CONTENT_OTHERWISE[case]
+
+    assert all(is_difference(difference, BY_INSURER) for difference in differences_after(change))

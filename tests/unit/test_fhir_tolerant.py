@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from gateway.protocol.money import Money
 from tests.claims_in_transit import a_bundle, a_minimised
 
 URL = "https://insurer.example/ext/queue"
+CASES = Path(__file__).parents[2].parent / "shared" / "cases"
 
 VALUES: dict[str, Any] = {
     "valueBase64Binary": "AAAA",
@@ -333,3 +335,28 @@ def test_a_bundle_is_read_with_the_same_tolerance() -> None:
     marked = raw.replace(b'"resourceType":"Claim"', b'"resourceType":"Claim","accident":{"date":"2026-03-01"}')
 
     assert read_bundle(marked) == read_bundle(raw)
+
+
+@pytest.mark.parametrize(
+    "created",
+    ["2026", "2026-03", "2026-03-03T10:00:00.123456789012Z", "2016-12-31T23:59:60Z", "2026-03-03T10:00:00-00:00"],
+)
+def test_a_time_is_read_in_every_form_of_r4(created: str) -> None:
+    assert parse_resource(ClaimResponse, a_response(created=created)).created == created
+
+
+def test_a_diagnosis_or_procedure_by_reference_is_read() -> None:
+    value = read_json_object(unpack(a_minimised().packed), decimals=True)
+    claim = next(one["resource"] for one in value["entry"] if one["resource"]["resourceType"] == "Claim")
+    claim["diagnosis"] = [{"sequence": 1, "diagnosisReference": {"reference": "Condition/1"}}]
+    claim["procedure"] = [{"sequence": 1, "procedureReference": {"reference": "Procedure/1"}}]
+
+    kept = parse_resource(Bundle, value).one(Claim)
+
+    assert (len(kept.diagnosis), len(kept.procedure)) == (1, 1)
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the folder of shared cases is not beside this checkout")
+@pytest.mark.parametrize("name", ["fhir-01-unknown-extension-valuecoding", "fhir-02-decimal-with-exponent"])
+def test_a_case_that_was_once_disputed_is_read(name: str) -> None:
+    assert amount_of(read_resource(ClaimResponse, (CASES / f"{name}.json").read_bytes())) == ALL

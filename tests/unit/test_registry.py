@@ -30,7 +30,7 @@ from gateway.protocol.registry import (
     sign_entry,
 )
 from gateway.runtime.keys import TrustHolder
-from tests.parties import HOSPITAL, INSURER, NOW, OTHER_INSURER, key_of, world
+from tests.parties import HOSPITAL, INSURER, NOW, OTHER_INSURER, key_of, the_route, world
 
 STRANGER = PrivateKey.generate("root/1", "Ed25519")
 
@@ -254,3 +254,16 @@ def test_dossiers_are_sealed_to_the_newest_key_in_force() -> None:
     assert directory.seal_key(INSURER, NOW - timedelta(seconds=1)).kid == row.kid
     with pytest.raises(UnknownKeyError, match=r"key\.no-seal-key"):
         directory.seal_key(HOSPITAL, NOW)
+
+
+def test_a_route_with_a_code_outside_the_tables_is_never_signed() -> None:
+    route = the_route().model_copy(update={"hospital_bears": ("G011", "G999"), "mechanism": "handshake"})
+
+    with pytest.raises(InvalidInputError) as refused:
+        world().sign_release(routes=(the_route(), route))
+
+    assert refused.value.code == "registry.route"
+    assert [(fault.code, fault.pointer) for fault in refused.value.faults] == [
+        ("field.enum", "/routes/1/mechanism"),
+        ("reason.unknown", "/routes/1/hospital_bears/1"),
+    ]

@@ -4,9 +4,9 @@ Care teams, prescriptions and accident facts are not in the subset. `detail` of 
 netted into it, e.g. a charge and its refund; `net` of the item counts.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway.protocol.fhir.elements import (
     Attachment,
@@ -56,17 +56,35 @@ class SupportingInfo(Element):
 
 
 class Diagnosis(Element):
+    """`diagnosis[x]` is a code, or a reference to a Condition that the subset does not carry."""
+
     sequence: PositiveInt
-    diagnosis_codeable_concept: CodeableConcept
+    diagnosis_codeable_concept: CodeableConcept | None = None
+    diagnosis_reference: Reference | None = None
     type: Many[CodeableConcept] = ()
     on_admission: CodeableConcept | None = None
 
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if (self.diagnosis_codeable_concept is None) == (self.diagnosis_reference is None):
+            raise ValueError("neither a code nor a reference, or both")
+        return self
+
 
 class Procedure(Element):
+    """`procedure[x]` is a code, or a reference to a Procedure that the subset does not carry."""
+
     sequence: PositiveInt
     type: Many[CodeableConcept] = ()
     date: DateTime | None = None
-    procedure_codeable_concept: CodeableConcept
+    procedure_codeable_concept: CodeableConcept | None = None
+    procedure_reference: Reference | None = None
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if (self.procedure_codeable_concept is None) == (self.procedure_reference is None):
+            raise ValueError("neither a code nor a reference, or both")
+        return self
 
 
 class Insurance(Element):

@@ -22,7 +22,8 @@ Many = Annotated[tuple[T, ...], Field(strict=False)]
 """A repeating element; nothing of it is `()` here and absent on the wire."""
 
 _YEAR, _MONTH, _DAY = r"[0-9]{4}", r"-(?:0[1-9]|1[0-2])", r"-(?:0[1-9]|[12][0-9]|3[01])"
-_TIME = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])"
+_TIME = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]{1,32})?(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])"
+"""As R4 writes it, also with a leap second and with any number of decimals, here at most 32."""
 _DATE = re.compile(rf"{_YEAR}(?:{_MONTH}(?:{_DAY})?)?")
 _DATE_TIME = re.compile(rf"{_YEAR}(?:{_MONTH}(?:{_DAY}(?:{_TIME})?)?)?")
 _INSTANT = re.compile(rf"{_YEAR}{_MONTH}{_DAY}{_TIME}")
@@ -35,12 +36,17 @@ def _dated(form: re.Pattern[str]) -> Callable[[str], str]:
         if form.fullmatch(text) is None:
             raise ValueError("not of the form")
         if "T" in text:
-            datetime.fromisoformat(text)
+            _moment(text)
         else:
             date.fromisoformat(text + "-01-01"[len(text) - 4 :])
         return text
 
     return check
+
+
+def _moment(text: str) -> datetime:
+    """Read a time; a leap second counts as the second before it, for Python has none."""
+    return datetime.fromisoformat(re.sub(r":60(?=[.Z+-])", ":59", text, count=1))
 
 
 def _to_decimal(value: object) -> Decimal:
@@ -130,7 +136,7 @@ class Period(Element):
 
 def _is_before(earlier: str, later: str) -> bool:
     if "T" in earlier and "T" in later:
-        return datetime.fromisoformat(earlier) < datetime.fromisoformat(later)
+        return _moment(earlier) < _moment(later)
     shared = min(len(earlier), len(later), 10)
     return earlier[:shared] < later[:shared]
 
