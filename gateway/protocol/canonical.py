@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any, NoReturn
 
 import rfc8785
@@ -32,11 +33,18 @@ _EXPONENT_DIGITS_MAX = 4
 _HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def read_json(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False, exponents: bool = False) -> Any:
+def read_json(
+    raw: bytes,
+    *,
+    bytes_max: int = BODY_BYTES_MAX,
+    decimals: bool = False,
+    odd_number: Callable[[str], Any] | None = None,
+) -> Any:
     """Read one JSON text. `decimals` reads numbers with a point as `Decimal`, lexically; else they are refused.
 
-    `exponents`, for what partners write in R4, also takes `1.0E+3`, as 1000, and numbers of any length: one that no
-    field could hold becomes `Decimal("NaN")`, which no field takes and which harms nobody where it is left out.
+    `odd_number` is called with the text of a number that has an exponent or more digits than `_is_odd` allows, and
+    what it returns stands in the value; without it an exponent, or an integer of more than 20 characters, refuses the
+    whole text. A refusal has line and column, from 1, among its facts where the place is known.
     """
     if len(raw) > bytes_max:
         raise TooLargeError("json.too-large", facts={"bytes_max": bytes_max})
@@ -50,8 +58,8 @@ def read_json(raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = F
             text,
             object_pairs_hook=_object_without_twins,
             parse_constant=_refuse_constant,
-            parse_float=_read_any_number if exponents else _read_decimal if decimals else _refuse_float,
-            parse_int=_read_any_integer if exponents else _read_int,
+            parse_float=partial(_read_decimal, odd_number=odd_number) if decimals else _refuse_float,
+            parse_int=partial(_read_int, odd_number=odd_number) if odd_number else _read_int,
         )
     except MalformedInputError as error:
         raise _malformed(error.code, text) from None
@@ -77,10 +85,14 @@ def _malformed(code: str, text: str, offset: int | None = None) -> MalformedInpu
 
 
 def read_json_object(
-    raw: bytes, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False, exponents: bool = False
+    raw: bytes,
+    *,
+    bytes_max: int = BODY_BYTES_MAX,
+    decimals: bool = False,
+    odd_number: Callable[[str], Any] | None = None,
 ) -> dict[str, Any]:
     """Read one JSON object; any other JSON value is `json.not-an-object`."""
-    value = read_json(raw, bytes_max=bytes_max, decimals=decimals, exponents=exponents)
+    value = read_json(raw, bytes_max=bytes_max, decimals=decimals, odd_number=odd_number)
     if not isinstance(value, dict):
         raise MalformedInputError("json.not-an-object")
     return value
@@ -101,29 +113,38 @@ def _refuse_float(_: str) -> NoReturn:
     raise MalformedInputError("json.float-refused")
 
 
-def _read_decimal(text: str) -> Decimal:
+def _read_decimal(text: str, odd_number: Callable[[str], Any] | None) -> Any:
+    if odd_number is not None and _is_odd(text):
+        return odd_number(text)
     if "e" in text or "E" in text:
         raise MalformedInputError("json.exponent-refused")
     return Decimal(text)
 
 
-def _read_int(text: str) -> int:
-    if len(text) > _PLAIN_CHARACTERS_MAX:
-        raise MalformedInputError("json.number-too-long")
-    return int(text)
+def _read_int(text: str, odd_number: Callable[[str], Any] | None = None) -> Any:
+    if len(text) <= _PLAIN_CHARACTERS_MAX:
+        return int(text)
+    if odd_number is not None:
+        return odd_number(text)
+    raise MalformedInputError("json.number-too-long")
 
 
-def _read_any_number(text: str) -> Decimal:
-    """Read a number exactly, in plain notation: at most 18 digits before the point, trailing zeros as they are needed.
+def _is_odd(text: str) -> bool:
+    """Tell a number that is not written plainly: with an exponent, or with more digits than any field has."""
+    fraction = text.partition(".")[2]
+    return "e" in text or "E" in text or len(text) > _WHOLE_DIGITS_MAX or len(fraction) > _PLAIN_DECIMALS_MAX
 
-    The length of the text and of the exponent is bounded first, so that `1e999999999` costs nothing.
+
+def read_any_number(text: str) -> Decimal:
+    """Read a number as R4 allows partners to write it: exactly, `1.0E+3` as 1000, trailing zeros dropped.
+
+    One that no field could hold (over 18 digits before the point) becomes `NO_NUMBER`, which no field takes and which
+    harms nobody where it is left out. The length of the text and of the exponent is bounded first, so that
+    `1e999999999` costs nothing.
     """
     coefficient, _, exponent = text.lower().partition("e")
     if len(coefficient) > NUMBER_CHARACTERS_MAX:
         return NO_NUMBER
-    fraction = coefficient.partition(".")[2]
-    if not exponent and len(coefficient) <= _WHOLE_DIGITS_MAX and len(fraction) <= _PLAIN_DECIMALS_MAX:
-        return Decimal(text)
     if not coefficient.strip("-0."):
         return Decimal(0)
     if len(exponent.lstrip("+-").lstrip("0")) > _EXPONENT_DIGITS_MAX:
@@ -137,10 +158,6 @@ def _read_any_number(text: str) -> Decimal:
         kept.pop()
         power += 1
     return Decimal((sign, (*kept, *[0] * max(power, 0)), min(power, 0)))
-
-
-def _read_any_integer(text: str) -> int | Decimal:
-    return int(text) if len(text) <= _PLAIN_CHARACTERS_MAX else NO_NUMBER
 
 
 def _encodable(value: Any) -> bool:

@@ -60,9 +60,11 @@ class GatewayError(Exception):
         allowed_actions: Iterable[str] | None = None,
         retry_after_s: int | None = None,
         facts: Facts | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         self.code = code
         self.facts = facts or {}
+        self.members = members or {}
         self.faults = tuple(faults)
         self.allowed_actions = None if allowed_actions is None else tuple(allowed_actions)
         self.retry_after_s = retry_after_s
@@ -73,7 +75,10 @@ class GatewayError(Exception):
         return hint_for(self.code).sentence
 
     def problem(self, request_id: str, language: str = "en") -> dict[str, Any]:
-        """Build the RFC 9457 body; members beyond the RFC: code, errors, fix, request_id, allowed_actions."""
+        """Build the RFC 9457 body; members beyond the RFC: code, errors, fix, request_id, allowed_actions, `members`.
+
+        `members` names what of the caller's own the error is about, e.g. `claim_id`.
+        """
         body: dict[str, Any] = {
             "type": f"urn:szhk:problem:{self.code}",
             "title": hint_for(self.code).sentence_in(language),
@@ -87,7 +92,7 @@ class GatewayError(Exception):
             body["errors"] = [fault.as_dict(language) for fault in faults]
         if self.allowed_actions is not None:
             body["allowed_actions"] = list(self.allowed_actions)
-        return body
+        return body | self.members
 
     def operation_outcome(self, language: str = "en") -> dict[str, Any]:
         """Build the same failure as an R4 OperationOutcome, one issue a fault."""

@@ -90,7 +90,9 @@ class _Reader:
 
     def read(self, dossier: str) -> Sealed:
         try:
-            members = read_json_object(dossier.encode(), bytes_max=EXCHANGE_BYTES_MAX, decimals=True, exponents=True)
+            members = read_json_object(
+                dossier.encode(), bytes_max=EXCHANGE_BYTES_MAX, decimals=True, odd_number=read_any_number
+            )
         except (RefuseError, UnicodeEncodeError):
             raise MalformedInputError("dossier.malformed", faults=[Fault("dossier.malformed")]) from None
         shared = [self._protected(members), self._header(members, "unprotected", "")]
@@ -193,7 +195,8 @@ class _Reader:
         try:
             if octets is not None:
                 return _Header(
-                    "/protected", read_json_object(octets, bytes_max=HEADER_BYTES_MAX, decimals=True, exponents=True)
+                    "/protected",
+                    read_json_object(octets, bytes_max=HEADER_BYTES_MAX, decimals=True, odd_number=read_any_number),
                 )
         except RefuseError:
             pass

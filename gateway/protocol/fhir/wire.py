@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.protocol.canonical import read_json_object
+from gateway.protocol.canonical import read_any_number, read_json_object
 from gateway.protocol.errors import Fault, MalformedInputError
 from gateway.protocol.fhir.bundle import Bundle
 from gateway.protocol.fhir.elements import Element
@@ -49,7 +49,7 @@ def read_resource(kind: type[R], raw: bytes, *, refuse_unknown: bool = False, by
     `fhir.element-not-carried`. Decimals may have an exponent, as R4's grammar allows. More bytes than `bytes_max` are
     `TooLargeError`.
     """
-    value = read_json_object(raw, bytes_max=bytes_max, decimals=True, exponents=True)
+    value = read_json_object(raw, bytes_max=bytes_max, decimals=True, odd_number=read_any_number)
     # a key may be written with escapes, which no honest writer of this name does
     may_modify = MODIFIER.encode() in raw or b"\\u00" in raw
     return parse_resource(kind, value, refuse_unknown=refuse_unknown, may_modify=may_modify)
