@@ -4,6 +4,7 @@ Each `*_check` function computes the check of a body and trusts that the caller 
 """
 
 import re
+import string
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -15,6 +16,9 @@ GB_32100_WEIGHTS = (1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 
 GB_32100_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 """31 characters: the letters I, O, S, V and Z are never used."""
 
+HIBC_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-. $/+%"
+"""43 characters in the order of Code 39."""
+
 _HKID_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ "
 
 
@@ -23,16 +27,33 @@ def refuse(scheme: str) -> NoReturn:
     raise MalformedInputError(f"identifier.{scheme}")
 
 
-def of_form(scheme: str, pattern: str) -> Callable[[str], str]:
-    """Build the parser of a scheme that has a form and no check digit; its normal form is the text itself."""
+def of_form(scheme: str, pattern: str, normal: Callable[[str], str] | None = None) -> Callable[[str], str]:
+    """Build the parser of a scheme that has a form and no check digit; `normal` folds the letters' case, if any.
+
+    Only ASCII letters have a case here: other alphabets are left as they are, and refused.
+    """
     form = re.compile(pattern)
 
     def parse(text: str) -> str:
-        if form.fullmatch(text) is None:
+        folded = normal(text) if normal is not None else text
+        if form.fullmatch(folded) is None:
             refuse(scheme)
-        return text
+        return folded
 
     return parse
+
+
+def ascii_upper(text: str) -> str:
+    """Put ASCII letters, and no others, in upper case: a dotless i never becomes a letter of a code."""
+    return text.translate(_UPPER)
+
+
+def ascii_lower(text: str) -> str:
+    return text.translate(_LOWER)
+
+
+_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def hkid_check(body: str) -> str:
@@ -71,6 +92,11 @@ def mod_11_10_check(body: str) -> str:
     for digit in body:
         carried = ((carried + int(digit)) % 10 or 10) * 2 % 11
     return str((11 - carried) % 10)
+
+
+def hibc_check(body: str) -> str:
+    """Compute the modulo 43 check of a HIBC data structure without it, `+` included (ANSI/HIBC 2, check character)."""
+    return HIBC_ALPHABET[sum(map(HIBC_ALPHABET.index, body)) % 43]
 
 
 def mod_97_10_check(body: str) -> str:

@@ -15,6 +15,7 @@ from datetime import date
 from types import MappingProxyType
 
 from gateway.protocol.identifier_checks import (
+    ascii_upper,
     gb_11643_check,
     gb_11714_check,
     gb_32100_check,
@@ -35,9 +36,9 @@ from gateway.protocol.product_identifiers import (
     parse_nhsa_service,
     parse_nmpa_device,
     parse_nmpa_drug,
-    parse_udi_gs1,
     parse_vhis_cert,
 )
+from gateway.protocol.udi import parse_udi_gs1, parse_udi_hibc, parse_udi_ma
 
 _HKID = re.compile(r"([A-Za-z]{1,2}[0-9]{6})(?:([0-9Aa])|\(([0-9Aa])\))")
 _CN_ID = re.compile(r"[1-9][0-9]{16}[0-9Xx]")
@@ -81,10 +82,14 @@ def parse_cn_id_gb11643(text: str) -> str:
     return number
 
 
-parse_hrp_format_only = of_form("hrp_format_only", r"[HM][0-9]{8}(?:[0-9]{2})?")
+parse_hrp_format_only = of_form(
+    "hrp_format_only",
+    r"[HM][0-9]{8}(?:[0-9]{2})?",
+    lambda text: re.sub(r"\(([0-9]{2})\)$", r"\1", ascii_upper(text)),
+)
 """Home Return Permit: H or M and the lifelong number, perhaps with two digits of the issue; no check digit exists.
 
-The first nine characters name the holder; the issue count changes with every renewal.
+The first nine characters name the holder; the issue count changes with every renewal, and may stand in brackets.
 """
 
 
@@ -93,6 +98,7 @@ def parse_uscc_gb32100(text: str, *, strict: bool = True) -> str:
 
     `strict` also demands the check digit of the organisation code that it carries (GB 11714).
     """
+    text = ascii_upper(text)
     if _USCC.fullmatch(text) is None or text[17] != gb_32100_check(text[:17]):
         refuse("uscc_gb32100")
     if strict and text[16] != gb_11714_check(text[8:16]):
@@ -101,7 +107,8 @@ def parse_uscc_gb32100(text: str, *, strict: bool = True) -> str:
 
 
 def parse_org_code_gb11714(text: str) -> str:
-    """Read an organisation code of nine characters without hyphen (GB 11714-1997)."""
+    """Read an organisation code of nine characters (GB 11714-1997), also as printed, with a hyphen before the check."""
+    text = re.sub(r"^(.{8})-(.)$", r"\1\2", ascii_upper(text))
     if _ORG_CODE.fullmatch(text) is None or text[8] != gb_11714_check(text[:8]):
         refuse("org_code_gb11714")
     return text
@@ -137,6 +144,8 @@ SCHEMES: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "org_code_gb11714": parse_org_code_gb11714,
         "gtin14": parse_gtin14,
         "udi_gs1": parse_udi_gs1,
+        "udi_hibc": parse_udi_hibc,
+        "udi_ma": parse_udi_ma,
         "hk_drug_reg": parse_hk_drug_reg,
         "vhis_cert": parse_vhis_cert,
         "nhsa_institution": parse_nhsa_institution,

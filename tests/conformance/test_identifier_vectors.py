@@ -55,7 +55,14 @@ def test_the_vector_table_is_whole_and_each_of_its_schemes_has_a_parser() -> Non
     vectors = read_json_object(VECTORS.read_bytes())["vectors"]
 
     assert len(vectors) == 91
-    assert {vector["scheme"] for vector in vectors} == set(SCHEMES) - {"cnaps", "lei", "bic", "uetr"}
+    assert {vector["scheme"] for vector in vectors} == set(SCHEMES) - {
+        "cnaps",
+        "lei",
+        "bic",
+        "uetr",
+        "udi_hibc",
+        "udi_ma",
+    }
 
 
 @given(st.text(DIGITS, min_size=1, max_size=20))

@@ -27,7 +27,8 @@ from gateway.protocol.identifiers import (
     parse_uetr,
     parse_uscc_gb32100,
 )
-from gateway.protocol.product_identifiers import parse_nhsa_service, parse_udi_gs1
+from gateway.protocol.product_identifiers import parse_nhsa_service
+from gateway.protocol.udi import parse_udi_gs1
 
 FULL_WIDTH = str.maketrans(string.digits, "".join(chr(0xFF10 + digit) for digit in range(10)))
 
@@ -39,6 +40,8 @@ ONE_OF_EACH = {
     "org_code_gb11714": "MBTE00014",
     "gtin14": "06901234567892",
     "udi_gs1": "(01)06901234567892(17)150707(10)A213B1",
+    "udi_hibc": "+BLUEUNICORN7N",
+    "udi_ma": "MA.156.M0.100005.40008100000302.L20260101.E280131",
     "hk_drug_reg": "HK-12345",
     "vhis_cert": "S00017-01-000-02",
     "nhsa_institution": "H44030302178",
