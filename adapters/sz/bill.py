@@ -6,7 +6,7 @@ the hospital's own file that is.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -129,6 +129,16 @@ class BillLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiptSplit:
+    """Who paid a receipt, in the receipt's own words; None where it does not say. Compared, and never sent on."""
+
+    fund: Money | None = None
+    account: Money | None = None
+    cash: Money | None = None
+    other: Money | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """A fiscal e-receipt; code and number name it, the check code is known to its issuer only."""
 
@@ -138,6 +148,7 @@ class Receipt:
     amount: Money
     issued_on: date | None
     state: ReceiptState
+    split: ReceiptSplit = ReceiptSplit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +173,11 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """Who pays whom: total is paid plus unpaid; `asked` is what this payer, at `payer_rank`, is asked for."""
+    """Who pays whom: total is paid plus unpaid; `asked` is what this payer, at `payer_rank`, is asked for.
+
+    `earlier_claim_number` is the number as earlier states of the gateway folded it: another text where it holds
+    full-width brackets or blanks, and no part of what makes two bills the same.
+    """
 
     claim_number: str
     billing_mode: BillingMode
@@ -173,6 +188,7 @@ class Billing:
     asked: Money
     currency: str
     total: Money
+    earlier_claim_number: str = field(default="", compare=False)
 
     def paid_by(self, kinds: frozenset[PaidKind]) -> int:
         """Sum what payers of these kinds paid, in minor units."""

@@ -1,20 +1,29 @@
 """Reading one object of a hospital's file, field by field: what is tidied, what is refused, and where it stood.
 
 Hospital systems write "-" and "无" for nothing, 1900-01-01 for no date, full-width digits and blanks at the end. All
-that is normalised and listed by pointer only. A field that cannot be read becomes a fault and a neutral value.
+that is normalised (`spelling.py`) and listed by pointer only. A field that cannot be read becomes a fault and a neutral
+value.
 """
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from gateway.protocol.clock import SHENZHEN_AND_HONG_KONG
+from adapters.sz.spelling import (
+    EMPTY,
+    fold_code,
+    is_usual_date,
+    normal_form,
+    plain_decimal,
+    read_date,
+    read_moment,
+)
 from gateway.protocol.errors import Fault
 from gateway.protocol.money import Money
 
@@ -28,19 +37,16 @@ NORMALISED_MAX = 500
 MINOR_MAX = 10**12
 """One amount of a bill, in minor units; the sum of a whole bill then stays far below 2**53."""
 
-NO_DATE = date(1900, 1, 1)
+_AMOUNT_MAX = f"{MINOR_MAX // 100}.00"
 
-_EMPTY = frozenset({"", "-", "无"})
-_FULL_WIDTH = str.maketrans(
-    {code: chr(code - 0xFEE0) for code in [*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B)]}
-    | {0xFF0D: "-", 0xFF0E: ".", 0xFF0F: "/", 0xFF1A: ":"}
-)
+_EXACT = Context(prec=200)
+"""More digits than any number of a bill may be written with, so that nothing is rounded."""
+
+NO_DATE = date(1900, 1, 1)
+LAST_DATE = date(2199, 12, 31)
+
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffd]")
 """Controls, surrogates, direction marks and U+FFFD: signs of a wrong code page or of an attempt to hide text."""
-
-_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,8})?", re.ASCII)
-_DATE = re.compile(r"([12][0-9]{3})-?([0-9]{2})-?([0-9]{2})", re.ASCII)
-_MOMENT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -52,17 +58,17 @@ class Notes:
     normalised: list[str] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)
 
-    def broke(self, code: str, pointer: str) -> None:
+    def broke(self, code: str, pointer: str, **bounds: int | str) -> None:
         self.broken.add(pointer)
-        self.also(code, pointer)
+        self.also(code, pointer, **bounds)
 
     def tidied(self, pointer: str) -> None:
-        if len(self.normalised) < NORMALISED_MAX:
+        if len(self.normalised) < NORMALISED_MAX and self.normalised[-1:] != [pointer]:
             self.normalised.append(pointer)
 
-    def also(self, code: str, pointer: str) -> None:
+    def also(self, code: str, pointer: str, **bounds: int | str) -> None:
         if len(self.faults) < FAULTS_MAX:
-            self.faults.append(Fault(code, pointer))
+            self.faults.append(Fault(code, pointer, tuple(bounds.items())))
 
 
 @dataclass(slots=True)
@@ -103,8 +109,8 @@ class Fields:
         if not value.isascii():
             value = unicodedata.normalize("NFC", value)
             if code:
-                value = value.translate(_FULL_WIDTH)
-        if value in _EMPTY:
+                value = fold_code(value)
+        if value in EMPTY:
             if raw:
                 self.notes.tidied(f"{self.at}/{name}")
             return None
@@ -112,14 +118,39 @@ class Fields:
             self.notes.broke("field.unreadable-character", f"{self.at}/{name}")
             return None
         if len(value) > characters_max:
-            self.notes.broke("field.string-too-long", f"{self.at}/{name}")
+            self.notes.broke("field.string-too-long", f"{self.at}/{name}", max=characters_max)
             return None
         if value != raw:
             self.notes.tidied(f"{self.at}/{name}")
         return value
 
+    def identifier(self, name: str, characters_max: int, parse: Callable[[str], str]) -> str:
+        """Read an identifier that must be there in the normal form of its scheme, whichever way it is spelt."""
+        value = self.maybe_identifier(name, characters_max, parse)
+        if value is None:
+            self.lacks(name)
+            return ""
+        return value
+
+    def maybe_identifier(self, name: str, characters_max: int, parse: Callable[[str], str]) -> str | None:
+        """Read an identifier that may be empty; one that `parse` refuses is left to the checks, which name it."""
+        # Blanks and brackets that the normal form does not have do not count.
+        text = self.maybe_text(name, 2 * characters_max, code=True)
+        if text is None:
+            return None
+        value = normal_form(text, parse)
+        if len(value) > characters_max:
+            self.notes.broke("field.string-too-long", f"{self.at}/{name}", max=characters_max)
+            return None
+        if value != text:
+            self.notes.tidied(f"{self.at}/{name}")
+        return value
+
     def number(self, name: str, decimals_max: int, *, default: Decimal | None = None) -> Decimal:
-        """Read a JSON number or a decimal string lexically: at most 16 digits, `decimals_max` after the point."""
+        """Read a JSON number or a decimal string lexically: at most 16 digits, `decimals_max` after the point.
+
+        The value decides, not the spelling: zeros at the end of the fraction are no digits of it.
+        """
         value = self.maybe_number(name, decimals_max)
         if value is None:
             if default is None:
@@ -129,26 +160,21 @@ class Fields:
 
     def maybe_number(self, name: str, decimals_max: int) -> Decimal | None:
         raw = self.found.get(name)
-        if type(raw) is str:
-            raw = self.maybe_text(name, 40, code=True)
-            if raw is not None and _DECIMAL.fullmatch(raw) is None:
-                self.notes.broke("field.not-a-number", f"{self.at}/{name}")
-                return None
-        if raw is None:
+        text = self.maybe_text(name, 40, code=True) if type(raw) is str else raw
+        if text is None:
             return None
-        if type(raw) not in (int, str, Decimal):
-            self.notes.broke("field.not-a-number", f"{self.at}/{name}")
+        pointer = f"{self.at}/{name}"
+        value = plain_decimal(text)
+        if value is None:
+            self.notes.broke("field.not-a-number", pointer)
             return None
-        try:
-            value = Decimal(raw)
-            _, digits, exponent = value.as_tuple()
-        except InvalidOperation:
-            self.notes.broke("field.not-a-number", f"{self.at}/{name}")
+        kept = _without_zeros(value, decimals_max)
+        if kept is None:
+            self.notes.broke("field.number-precision", pointer, max_digits=DIGITS_MAX, max_decimals=decimals_max)
             return None
-        if len(digits) > DIGITS_MAX or -int(exponent) > decimals_max:
-            self.notes.broke("field.number-precision", f"{self.at}/{name}")
-            return None
-        return value
+        if kept.as_tuple() != value.as_tuple():
+            self.notes.tidied(pointer)
+        return kept
 
     def money(self, name: str, currency: str) -> Money:
         value = self.number(name, 2)
@@ -162,7 +188,7 @@ class Fields:
         """Read a whole number from `least` to `most`."""
         value = self.number(name, 0)
         if f"{self.at}/{name}" not in self.notes.broken and not least <= value <= most:
-            self.notes.broke("field.out-of-range", f"{self.at}/{name}")
+            self.notes.broke("field.out-of-range", f"{self.at}/{name}", min=least, max=most)
         return int(value) if least <= value <= most else least
 
     def flag(self, name: str) -> bool:
@@ -173,31 +199,20 @@ class Fields:
         return value is True
 
     def day(self, name: str) -> date | None:
-        """Read `2026-03-01` or `20260301`; 1900-01-01 is a placeholder for none."""
+        """Read a day, in UTC+8, in one of the forms of `spelling.py`; 1900-01-01 is a placeholder for none."""
         text = self.maybe_text(name, 40, code=True)
         if text is None:
             return None
-        match = _DATE.fullmatch(text[:10] if _MOMENT.fullmatch(text) else text)
-        try:
-            found = date(int(match[1]), int(match[2]), int(match[3])) if match else None
-        except ValueError:
-            found = None
-        return self._dated(name, found, found)
+        day = read_date(text)
+        return self._dated(name, text, day, day)
 
     def moment(self, name: str) -> datetime | None:
         """Read `2026-03-01 08:30:00` in UTC+8, or a date for its midnight; 1900-01-01 is a placeholder for none."""
         text = self.maybe_text(name, 40, code=True)
         if text is None:
             return None
-        if _MOMENT.fullmatch(text) is None:
-            text = f"{text} 00:00:00"
-        try:
-            found = datetime.fromisoformat(text) if _MOMENT.fullmatch(text) else None
-        except ValueError:
-            found = None
-        if found is not None:
-            found = found.replace(tzinfo=SHENZHEN_AND_HONG_KONG)
-        return self._dated(name, found, found.date() if found else None)
+        moment = read_moment(text)
+        return self._dated(name, text, moment, moment.date() if moment else None)
 
     def choice(self, name: str, kind: type[E], default: E, *, required: bool = True) -> E:
         """Read one word of a list; `default` stands in where it is no word of it."""
@@ -236,7 +251,7 @@ class Fields:
         """Descend into a list of objects; more than `items_max` of them are not read."""
         values = self._list(name, required=required)
         if len(values) > items_max:
-            self.notes.broke("field.too-many", f"{self.at}/{name}")
+            self.notes.broke("field.too-many", f"{self.at}/{name}", max=items_max)
             return []
         found = []
         for index, value in enumerate(values):
@@ -255,20 +270,22 @@ class Fields:
             self.notes.broke("field.missing" if missing else "field.not-a-list", f"{self.at}/{name}")
         return []
 
-    def _dated(self, name: str, found: D | None, on: date | None) -> D | None:
+    def _dated(self, name: str, text: str, value: D | None, on: date | None) -> D | None:
         pointer = f"{self.at}/{name}"
-        if on is None or not NO_DATE <= on < date(2200, 1, 1):
+        if on is None:
             self.notes.broke("field.date-malformed", pointer)
             return None
-        if on == NO_DATE:
-            self.notes.tidied(pointer)
+        if not NO_DATE <= on <= LAST_DATE:
+            self.notes.broke("field.date-malformed", pointer, min=str(NO_DATE), max=str(LAST_DATE))
             return None
-        return found
+        if on == NO_DATE or not is_usual_date(text):
+            self.notes.tidied(pointer)
+        return None if on == NO_DATE else value
 
     def _money(self, name: str, value: Decimal, currency: str) -> Money:
         minor = int(value.scaleb(2))
         if abs(minor) > MINOR_MAX:
-            self.notes.broke("field.out-of-range", f"{self.at}/{name}")
+            self.notes.broke("field.out-of-range", f"{self.at}/{name}", min=f"-{_AMOUNT_MAX}", max=_AMOUNT_MAX)
             return Money.zero(currency)
         return Money(minor, currency)
 
@@ -277,3 +294,16 @@ class Fields:
         pointer = f"{self.at}/{name}"
         if pointer not in self.notes.broken:
             self.notes.broke("field.missing", pointer)
+
+
+def _without_zeros(value: Decimal, decimals_max: int) -> Decimal | None:
+    """Leave off zeros that the field has no room for; None if the value itself has more digits than the field keeps."""
+    if value.is_zero():
+        return Decimal((0, (0,), -min(-int(value.as_tuple().exponent), decimals_max)))
+    shortest = value.normalize(_EXACT)
+    needed = max(-int(shortest.as_tuple().exponent), 0)
+    before_point = max(value.adjusted() + 1, 0)
+    if needed > decimals_max or before_point + needed > DIGITS_MAX:
+        return None
+    written = -int(value.as_tuple().exponent)
+    return value.quantize(Decimal((0, (1,), -min(written, decimals_max, DIGITS_MAX - before_point))), context=_EXACT)

@@ -3,13 +3,16 @@
 `{settlement_list, fee_lines, receipts[], billing, coverage, consent}`. `settlement_list` holds the groups setlinfo,
 diseinfo, oprninfo and iteminfo of the national settlement list (4101), `fee_lines` the national fee line (with
 `refund_of`, `currency` and `programme` added), `receipts` the fields of the fiscal e-receipt. `billing`, `coverage` and
-`consent` are ours. Times are UTC+8, amounts decimal strings or JSON numbers, read lexically.
+`consent` are ours. Times are UTC+8, amounts decimal strings or JSON numbers, read lexically. How values may be written
+is `adapters.sz.spelling`; identifiers are read into the normal form of their scheme (`adapters.sz.schemes`).
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from adapters.sz import schemes
 from adapters.sz.bill import (
     Billing,
     BillLine,
@@ -22,6 +25,7 @@ from adapters.sz.bill import (
     Procedure,
     ProgrammeEvidence,
     Receipt,
+    ReceiptSplit,
     ReceiptState,
     Residency,
     SettlementFigures,
@@ -49,9 +53,18 @@ from adapters.sz.formats.national_names import (
 )
 from adapters.sz.ports import Reading
 from adapters.sz.reading import Fields, Notes
+from adapters.sz.spelling import earlier_fold, odd_number
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.claims import LINES_MAX, BillingMode, Mechanism, PaidKind, Payee, PolicyKind
+from gateway.protocol.identifier_checks import ascii_upper
+from gateway.protocol.identifiers import parse_hkid
 from gateway.protocol.money import MINOR_DIGITS, Money
+from gateway.protocol.product_identifiers import (
+    parse_hk_drug_reg,
+    parse_icd9cm3_cn_nhsa,
+    parse_icd10_cn_nhsa,
+    parse_nhsa_institution,
+)
 
 _GENDERS = {"0": Gender.UNKNOWN, "1": Gender.MALE, "2": Gender.FEMALE, "9": Gender.OTHER}
 """GB/T 2261.1."""
@@ -67,8 +80,12 @@ class NationalJson:
     places: Mapping[str, str] = MappingProxyType(PLACES)
 
     def read(self, raw: bytes) -> Reading:
-        found = read_json_object(raw, bytes_max=len(raw), decimals=True)
+        # Editors and exports on Windows begin UTF-8 with a mark, which RFC 8259 (section 8.1) lets a reader ignore.
+        text = raw.removeprefix(BOM_UTF8)
+        found = read_json_object(text, bytes_max=len(raw), decimals=True, odd_number=odd_number)
         notes = Notes()
+        if text != raw:
+            notes.tidied("")
         body = Fields(found, "", notes)
         body.expect(TOP)
         bill = _bill(body)
@@ -88,7 +105,7 @@ def _bill(body: Fields) -> HospitalBill:
     header = settlement.object("setlinfo")
     header.expect(SETLINFO, SETLINFO_UNUSED)
     return HospitalBill(
-        institution_code=header.text("fixmedins_code", 40, code=True),
+        institution_code=header.identifier("fixmedins_code", 40, parse_nhsa_institution),
         institution_name=header.text("fixmedins_name"),
         patient=_patient(header),
         visit=_visit(header),
@@ -107,13 +124,14 @@ def _patient(header: Fields) -> Patient:
     gender = header.text("gend", 2, code=True)
     if gender and gender not in _GENDERS:
         header.notes.broke("field.not-a-choice", f"{header.at}/gend")
+    certificate_type = header.text("patn_cert_type", 2, code=True)
     birth_date = header.day("brdy")
     if birth_date is None:
         header.lacks("brdy")
     return Patient(
         name=header.text("psn_name", 100),
-        certificate_type=header.text("patn_cert_type", 2, code=True),
-        certificate_no=header.text("certno", 40, code=True),
+        certificate_type=certificate_type,
+        certificate_no=header.identifier("certno", 40, schemes.certificate(certificate_type)),
         birth_date=birth_date,
         gender=_GENDERS.get(gender, Gender.UNKNOWN),
     )
@@ -133,7 +151,7 @@ def _visit(header: Fields) -> Visit:
 def _diagnosis(row: Fields) -> Diagnosis:
     row.expect(DISEINFO)
     return Diagnosis(
-        code=row.text("diag_code", 20, code=True),
+        code=row.identifier("diag_code", 20, parse_icd10_cn_nhsa),
         name=row.text("diag_name", 200),
         main=row.text("maindiag_flag", 1, code=True) == "1",
     )
@@ -142,7 +160,7 @@ def _diagnosis(row: Fields) -> Diagnosis:
 def _procedure(row: Fields) -> Procedure:
     row.expect(OPRNINFO, OPRNINFO_UNUSED)
     return Procedure(
-        code=row.text("oprn_oprt_code", 20, code=True),
+        code=row.identifier("oprn_oprt_code", 20, parse_icd9cm3_cn_nhsa),
         name=row.text("oprn_oprt_name", 200),
         on=row.day("oprn_oprt_date"),
     )
@@ -162,8 +180,8 @@ def _figures(header: Fields, settlement: Fields, currency: str) -> SettlementFig
         self_funded=header.maybe_money("psn_ownpay", currency),
         account_paid=header.maybe_money("acct_pay", currency),
         cash_paid=header.maybe_money("psn_cashpay", currency),
-        receipt_code=header.maybe_text("bill_code", 40, code=True),
-        receipt_number=header.maybe_text("bill_no", 40, code=True),
+        receipt_code=header.maybe_identifier("bill_code", 40, schemes.digits),
+        receipt_number=header.maybe_identifier("bill_no", 40, schemes.digits),
     )
 
 
@@ -171,7 +189,7 @@ def _line(row: Fields, currency: str) -> BillLine:
     row.expect(FEE_LINE, FEE_LINE_UNUSED)
     return BillLine(
         serial=row.text("feedetl_sn", 40, code=True),
-        national_code=row.maybe_text("med_list_codg", 50, code=True),
+        national_code=row.maybe_identifier("med_list_codg", 50, schemes.item_code),
         hospital_code=row.maybe_text("medins_list_codg", 100, code=True),
         name=row.text("medins_list_name", 200),
         specification=row.maybe_text("spec", 200),
@@ -190,26 +208,33 @@ def _programme(row: Fields) -> ProgrammeEvidence:
     return ProgrammeEvidence(
         product_key=row.maybe_text("product_key", 40, code=True),
         approval_no=row.maybe_text("approval_no", 60, code=True),
-        hk_reg_no=row.maybe_text("hk_reg_no", 20, code=True),
-        udi=row.maybe_text("udi", 200),
+        hk_reg_no=row.maybe_identifier("hk_reg_no", 20, parse_hk_drug_reg),
+        udi=row.maybe_identifier("udi", 200, schemes.udi),
         lot=row.maybe_text("lot", 40, code=True),
         expires_on=row.day("expires_on"),
         trace_code=row.maybe_text("trace_code", 60, code=True),
         used_at=row.moment("used_at"),
-        indication_code=row.maybe_text("indication_code", 20, code=True),
-        consent_hash=row.maybe_text("consent_hash", 64, code=True),
+        indication_code=row.maybe_identifier("indication_code", 20, parse_icd10_cn_nhsa),
+        consent_hash=row.maybe_identifier("consent_hash", 64, schemes.hash_in_hex),
     )
 
 
 def _receipt(row: Fields, currency: str) -> Receipt:
     row.expect(E_RECEIPT, E_RECEIPT_UNUSED)
+    currency = _currency(row, currency)
     return Receipt(
-        code=row.text("billCode", 20, code=True),
-        number=row.text("billNumber", 20, code=True),
-        check_code=row.text("checkCode", 20, code=True),
-        amount=row.money("amount", _currency(row, currency)),
+        code=row.identifier("billCode", 20, schemes.digits),
+        number=row.identifier("billNumber", 20, schemes.digits),
+        check_code=row.identifier("checkCode", 20, schemes.digits),
+        amount=row.money("amount", currency),
         issued_on=row.day("invoiceDate"),
         state=_receipt_state(row),
+        split=ReceiptSplit(
+            fund=row.maybe_money("medicarePay", currency),
+            account=row.maybe_money("selfAcountAmount", currency),
+            cash=row.maybe_money("personalCashPayment", currency),
+            other=row.maybe_money("otherPayment", currency),
+        ),
     )
 
 
@@ -226,7 +251,7 @@ def _receipt_state(row: Fields) -> ReceiptState:
 
 def _billing(row: Fields) -> Billing:
     row.expect(BILLING)
-    currency = row.text("currency", 3, code=True)
+    currency = row.identifier("currency", 3, ascii_upper)
     if currency not in MINOR_DIGITS:
         if currency:
             row.notes.broke("money.currency-unknown", f"{row.at}/currency")
@@ -241,6 +266,7 @@ def _billing(row: Fields) -> Billing:
         asked=row.money("asked", currency),
         currency=currency,
         total=row.money("total", currency),
+        earlier_claim_number=earlier_fold(row.found.get("claim_number")),
     )
 
 
@@ -255,7 +281,7 @@ def _payment(row: Fields, currency: str) -> Payment:
 
 def _currency(row: Fields, usual: str) -> str:
     """Return a row's own currency where it states one; two currencies in one bill are found by the checks."""
-    stated = row.maybe_text("currency", 3, code=True)
+    stated = row.maybe_identifier("currency", 3, ascii_upper)
     if stated is None or stated in MINOR_DIGITS:
         return stated or usual
     row.notes.broke("money.currency-unknown", f"{row.at}/currency")
@@ -272,7 +298,7 @@ def _coverage(row: Fields) -> Coverage:
         policy_number=row.text("policy_number", 64, code=True),
         insured_name_hant=row.maybe_text("insured_name_hant", 100),
         insured_name_en=row.maybe_text("insured_name_en", 100),
-        hkid=row.text("hkid", 20, code=True),
+        hkid=row.identifier("hkid", 20, parse_hkid),
         residency=row.choice("residency", Residency, Residency.OTHER),
     )
 
@@ -295,7 +321,7 @@ def _consent(row: Fields) -> Consent:
         given_at=given_at,
         channel=row.text("channel", 40),
         language=row.text("language", 20, code=True),
-        notice_version_hash=row.text("notice_version_hash", 64, code=True),
+        notice_version_hash=row.identifier("notice_version_hash", 64, schemes.hash_in_hex),
         purposes=row.words("purposes", Purpose),
         data_categories=row.words("data_categories", Category),
         sensitive=row.flag("sensitive"),
@@ -309,7 +335,7 @@ def _consent(row: Fields) -> Consent:
         mechanism=row.choice("mechanism", Mechanism, Mechanism.GBA_SC),
         mechanism_ref=row.maybe_text("mechanism_ref", 100, code=True),
         withdrawn_at=row.moment("withdrawn_at"),
-        evidence_hash=row.text("evidence_hash", 64, code=True),
+        evidence_hash=row.identifier("evidence_hash", 64, schemes.hash_in_hex),
         signature=row.maybe_text("signature", 2000),
     )
 

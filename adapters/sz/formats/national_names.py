@@ -51,6 +51,7 @@ E_RECEIPT_UNUSED = _names(
     "mendAmount refundAmount hospitalization recordsNo hospitalizationDate inpatientDepartment "
     "redInvoiceReason businessNo"
 )
+"""The fund, account, cash and other payments among them are compared with `paid`; they stay behind."""
 
 BILLING = _names("claim_number billing_mode payee paid unpaid payer_rank asked currency total")
 COVERAGE = _names(
@@ -67,6 +68,7 @@ _HEADER = "/settlement_list/setlinfo"
 PLACES = {
     "/institution_code": f"{_HEADER}/fixmedins_code",
     "/patient": _HEADER,
+    "/patient/gender": f"{_HEADER}/gend",
     "/patient/birth_date": f"{_HEADER}/brdy",
     "/patient/certificate_no": f"{_HEADER}/certno",
     "/patient/certificate_type": f"{_HEADER}/patn_cert_type",
@@ -92,6 +94,8 @@ PLACES = {
     "/lines/*/refund_of": "/fee_lines/*/refund_of",
     "/lines/*/programme": "/fee_lines/*/programme",
     "/lines/*/programme/udi": "/fee_lines/*/programme/udi",
+    "/lines/*/programme/lot": "/fee_lines/*/programme/lot",
+    "/lines/*/programme/expires_on": "/fee_lines/*/programme/expires_on",
     "/lines/*/programme/hk_reg_no": "/fee_lines/*/programme/hk_reg_no",
     "/lines/*/programme/trace_code": "/fee_lines/*/programme/trace_code",
     "/lines/*/programme/used_at": "/fee_lines/*/programme/used_at",
@@ -100,6 +104,11 @@ PLACES = {
     "/receipts": "/receipts",
     "/receipts/*": "/receipts/*",
     "/receipts/*/amount": "/receipts/*/amount",
+    "/receipts/*/code": "/receipts/*/billCode",
+    "/receipts/*/split/fund": "/receipts/*/medicarePay",
+    "/receipts/*/split/account": "/receipts/*/selfAcountAmount",
+    "/receipts/*/split/cash": "/receipts/*/personalCashPayment",
+    "/receipts/*/split/other": "/receipts/*/otherPayment",
     "/receipts/*/state": "/receipts/*/flushedRed",
     "/receipts/*/issued_on": "/receipts/*/invoiceDate",
     "/figures": _HEADER,
