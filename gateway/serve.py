@@ -29,7 +29,7 @@ from gateway.runtime.observability import Readiness, configure_logging, health_r
 from gateway.runtime.schema import SchemaError
 from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
 from gateway.sandbox.bank import create_bank
-from gateway.sandbox.folders import rebase
+from gateway.sandbox.folders import complete, rebase
 
 DEFAULT_PORT = 8080
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -213,10 +213,11 @@ def _lock_bus(settings: RoleSettings, locked: Path) -> Iterator[FolderLock]:
 
 
 def _sandbox_apps(folder: Path, url: str, clock: Clock) -> dict[str, Any]:
-    """Mount the simulated bank where the data folder is a sandbox, and point its profiles at this address."""
+    """Mount the simulated bank where the data folder is a sandbox, and point its profiles at this address and complete it."""
     if not (folder / MARKER).is_file():
         return {}
     rebase(folder, url)
+    complete(folder)
     return {"/bank": create_bank(folder / "bank", clock)}
 
 

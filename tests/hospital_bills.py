@@ -17,6 +17,7 @@ from tests.parties import HOSPITAL, NOW, world
 
 SAMPLES = ("inpatient-direct", "outpatient-pay-and-claim", "inpatient-basic-fund")
 FORMAT = "national_json"
+INSTITUTION = "H44030599999"
 REMOVED = object()
 
 
@@ -61,13 +62,15 @@ def with_lines(count: int) -> bytes:
     lines += [lines[10] | {"feedetl_sn": f"SYN-9{number:04d}"} for number in range(count - len(lines))]
     total = str(sum(Decimal(line["det_item_fee_sumamt"]) for line in lines))
     bill["billing"] |= {"total": total, "unpaid": total, "asked": total}
-    bill["receipts"][0]["amount"] = total
+    bill["receipts"][0] |= {"amount": total, "otherPayment": total}
     bill["settlement_list"]["setlinfo"] |= {"psn_ownpay": total, "psn_cashpay": total}
     del bill["settlement_list"]["iteminfo"]
     return compact(bill)
 
 
-def around(now: datetime = NOW, hospital: str = HOSPITAL, codes: frozenset[str] = frozenset()) -> Circumstances:
+def around(
+    now: datetime = NOW, hospital: str = HOSPITAL, codes: frozenset[str] = frozenset({INSTITUTION})
+) -> Circumstances:
     rules = read_rules(shipped_rules(), date(2026, 3, 2))
     return Circumstances(hospital, Site(FORMAT, codes), world().directory, rules, now)
 

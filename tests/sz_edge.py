@@ -31,7 +31,7 @@ from gateway.runtime.keys import Keyring, TrustHolder
 from gateway.runtime.openings import Vault
 from gateway.runtime.outbox import Admission, Outbox, Sender
 from gateway.runtime.worker import Worker
-from tests.hospital_bills import FORMAT
+from tests.hospital_bills import FORMAT, INSTITUTION
 from tests.parties import HOSPITAL, INSURER, NOW, OTHER_INSURER, key_of, world
 
 BASE_URL = "http://sz.example/sz"
@@ -116,6 +116,7 @@ def an_edge(database: Database, clock: VirtualClock, **changes: Any) -> Edge:
         "feed": FeedSequencer(database, clock, keys.storage),
         "pins": pins(),
         "formats": {HOSPITAL: FORMAT},
+        "institutions": {HOSPITAL: frozenset({INSTITUTION})},
         "rules": shipped_rules(),
     }
     deps = Deps(**(given | changes))

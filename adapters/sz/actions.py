@@ -7,7 +7,7 @@ commit, nothing happened; after it, the relay sends what is there and the same r
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,10 @@ FIRST_STATE = "received"
 
 @dataclass(frozen=True)
 class Deps:
-    """`pins` names the keys it may seal to, `formats` each hospital's format, `institutions` its national codes."""
+    """`pins` names the keys it may seal to, `formats` each hospital's format, `institutions` its national codes.
+
+    Every hospital of `formats` has institutions: a bill of another one is refused.
+    """
 
     database: Database
     outbox: Outbox
@@ -56,15 +59,15 @@ class Deps:
     feed: FeedSequencer
     pins: Pins
     formats: Mapping[str, str]
+    institutions: Mapping[str, frozenset[str]]
     rules: Rules
     bill_bytes_max: int = 4 << 20
-    institutions: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def site(self, hospital: str) -> Site:
         """Return how this hospital writes its bills; `ForbiddenError` for a party that is no hospital of ours."""
         if hospital not in self.formats or hospital not in self.keyring.tokens:
             raise ForbiddenError("hospital.not-served-here")
-        return Site(self.formats[hospital], self.institutions.get(hospital, frozenset()))
+        return Site(self.formats[hospital], self.institutions[hospital])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,11 @@ class NumberTakenError(Exception):
     """The claim number is in use: whether by the same bill is found out outside the work."""
 
 
-async def submit(deps: Deps, hospital: str, key: str, raw: bytes) -> Stored:
-    """Take a bill in; 202 and a receipt once it is durable. Every fault of it is `InvalidInputError` at once."""
+async def submit(deps: Deps, hospital: str, key: str, raw: bytes, language: str = "en") -> Stored:
+    """Take a bill in; 202 and a receipt once it is durable. Every fault of it is `InvalidInputError` at once.
+
+    Warnings of a receipt are in `language`, that of the request which was taken.
+    """
     scope = Scope(hospital, "claims", key, deps.clock)
     before = await answered_before(deps.database, scope, raw)
     if before is not None:
@@ -96,19 +102,19 @@ async def submit(deps: Deps, hospital: str, key: str, raw: bytes) -> Stored:
     accepted = accept(deps, hospital, raw)
     try:
         stored = await deps.database.write(
-            partial(once, scope=scope, raw=raw, effect=partial(_keep, deps=deps, accepted=accepted)),
+            partial(once, scope=scope, raw=raw, effect=partial(_keep, deps=deps, accepted=accepted, language=language)),
             key=accepted.minimised.manifest.claim_token,
         )
     except NumberTakenError:
-        return await _answer_as_before(deps, scope, raw, accepted)
+        return await _answer_as_before(deps, scope, raw, accepted, language)
     failpoints.reach("api.after_commit")
     return stored
 
 
-def validate(deps: Deps, hospital: str, raw: bytes) -> dict[str, Any]:
+def validate(deps: Deps, hospital: str, raw: bytes, language: str = "en") -> dict[str, Any]:
     """Check a bill as `submit` would and keep nothing; also tells what would stay behind."""
     _, findings = _checked(deps, hospital, raw)
-    body: dict[str, Any] = {"valid": True} | _remarks(findings)
+    body: dict[str, Any] = {"valid": True} | _remarks(findings, language)
     return body | {"left_out": list(findings.reading.left_out)}
 
 
@@ -170,28 +176,30 @@ def _checked(deps: Deps, hospital: str, raw: bytes) -> tuple[HospitalFormat, Fin
     return form, findings
 
 
-def _remarks(findings: Findings) -> dict[str, Any]:
+def _remarks(findings: Findings, language: str) -> dict[str, Any]:
+    """Tell what was tidied, by place, and what only warns, in the form that faults have."""
     remarks: dict[str, Any] = {}
     if findings.reading.normalised:
         remarks["normalised"] = list(findings.reading.normalised)
     if findings.warnings:
-        remarks["warnings"] = [
-            {"code": fault.code, "pointer": fault.pointer, "detail": fault.sentence} for fault in findings.warnings
-        ]
+        remarks["warnings"] = [warning.as_dict(language) for warning in findings.warnings]
     return remarks
 
 
-async def _keep(tx: Transaction, *, deps: Deps, accepted: Accepted) -> Answer:
+async def _keep(tx: Transaction, *, deps: Deps, accepted: Accepted, language: str) -> Answer:
     """Store claim, sealed bill, message and record in one work."""
     manifest = accepted.minimised.manifest
     at = rfc3339(manifest.sent_at)
+    earlier = accepted.minimised.earlier_claim_token
+    if earlier is not None and await store.number_taken(tx, manifest.sender, earlier, manifest.claim_version):
+        raise NumberTakenError
     await deps.vault.keep(tx, accepted.secret)
     [stamped] = await deps.outbox.add(tx, _post(accepted), secret=accepted.secret)
     if not await store.take_number(tx, _row(accepted, stamped, at)):
         raise NumberTakenError
     await store.add_event(tx, manifest.claim_id, "submitted", at, {"state": FIRST_STATE, "payment_state": "none"})
     failpoints.reach("api.before_commit")
-    return _answer(manifest, accepted.findings, stamped)
+    return _answer(manifest, accepted.findings, stamped, language)
 
 
 def _post(accepted: Accepted) -> Post:
@@ -253,7 +261,7 @@ def _row(accepted: Accepted, stamped: Stamped, at: str) -> dict[str, Any]:
     }
 
 
-def _answer(claim: SubmittedManifest | ClaimRow, findings: Findings, stamped: Stamped) -> Answer:
+def _answer(claim: SubmittedManifest | ClaimRow, findings: Findings, stamped: Stamped, language: str) -> Answer:
     body = {
         "claim_id": claim.claim_id,
         "case_id": claim.case_id,
@@ -262,15 +270,19 @@ def _answer(claim: SubmittedManifest | ClaimRow, findings: Findings, stamped: St
         "msg_id": claim.msg_id,
         "allowed_actions": [],
     }
-    return Answer(202, body | _remarks(findings), f"/sz/v1/claims/{claim.claim_id}", stamped)
+    return Answer(202, body | _remarks(findings, language), f"/sz/v1/claims/{claim.claim_id}", stamped)
 
 
-async def _answer_as_before(deps: Deps, scope: Scope, raw: bytes, accepted: Accepted) -> Stored:
-    """Answer a bill whose claim number is in use: the first receipt for the same bill, 409 for another one."""
+async def _answer_as_before(deps: Deps, scope: Scope, raw: bytes, accepted: Accepted, language: str) -> Stored:
+    """Answer a bill whose claim number is in use: the first receipt for the same bill, 409 for another one.
+
+    The 409 names the claim, which is the caller's own: a number is taken within one hospital only.
+    """
     token = accepted.minimised.manifest.claim_token
+    tokens = (token, accepted.minimised.earlier_claim_token or token)
 
     async def query(tx: Transaction) -> tuple[ClaimRow, CaseSecret | None]:
-        first = await store.load_by_number(tx, scope.tenant, token, CLAIM_VERSION)
+        first = await store.load_by_number(tx, scope.tenant, tokens, CLAIM_VERSION)
         try:
             return first, await deps.vault.existing(tx, first.case_id)
         except NotFoundError:
@@ -278,11 +290,12 @@ async def _answer_as_before(deps: Deps, scope: Scope, raw: bytes, accepted: Acce
 
     first, secret = await deps.database.read(query)
     if secret is None or _bill(first, secret) != accepted.reading.bill:
-        raise ConflictError("claim.number-taken", allowed_actions=first.allowed_actions)
+        members = {"claim_id": first.claim_id, "href": f"/sz/v1/claims/{first.claim_id}"}
+        raise ConflictError("claim.number-taken", allowed_actions=(), members=members)
 
     async def repeat(tx: Transaction) -> Answer:
         del tx
-        return _answer(first, accepted.findings, Stamped(first.stamp, first.kid))
+        return _answer(first, accepted.findings, Stamped(first.stamp, first.kid), language)
 
     stored = await deps.database.write(partial(once, scope=scope, raw=raw, effect=repeat), key=token)
     return Stored(stored.answer, replayed=True)

@@ -7,7 +7,7 @@ mistake, such as a national code whose layout no public source confirms, warns a
 from collections.abc import Mapping
 from datetime import date
 
-from adapters.sz import checks_identifiers, checks_lawful, checks_money, checks_stay
+from adapters.sz import checks_facts, checks_identifiers, checks_lawful, checks_money, checks_stay
 from adapters.sz.bill import Netted
 from adapters.sz.findings import Circumstances, Findings, RuleValues
 from adapters.sz.ports import Reading
@@ -20,11 +20,13 @@ def read_rules(rules: Rules, on: date) -> RuleValues:
     kinds = rules.value("claim.paid_by_third_party_kinds", on)
     tolerance = rules.value("claim.total_tolerance_minor", on)
     age = rules.value("privacy.guardian_below_age", on)
+    days = rules.value("claim.charge_days_outside_stay", on)
     return RuleValues(
         third_party_kinds=frozenset(PaidKind(kind) for kind in kinds.require_words()),
         tolerance_minor=tolerance.require_int(),
         guardian_below_age=age.require_int(),
-        versions=(kinds.version, tolerance.version, age.version),
+        days_outside_stay=days.require_int(),
+        versions=(kinds.version, tolerance.version, age.version, days.version),
     )
 
 
@@ -32,6 +34,7 @@ def check(reading: Reading, netted: Netted, places: Mapping[str, str], around: C
     """Check a bill as read; the findings also name the route it will take, if there is one."""
     findings = Findings(reading, places, netted, around)
     checks_identifiers.check(findings)
+    checks_facts.check(findings)
     checks_stay.check(findings)
     checks_money.check(findings)
     checks_lawful.check(findings)

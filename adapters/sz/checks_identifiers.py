@@ -1,28 +1,19 @@
 """Checks of identifiers: check digits and forms, by the scheme that each field is of."""
 
-import re
-from collections.abc import Callable
-
+from adapters.sz import schemes
 from adapters.sz.findings import SHA256, Findings
-from gateway.protocol.errors import MalformedInputError
-from gateway.protocol.identifiers import parse_cn_id_gb11643, parse_hkid, parse_hrp_format_only
+from adapters.sz.schemes import Parser
+from gateway.protocol.identifiers import parse_hkid
 from gateway.protocol.product_identifiers import (
     parse_e_receipt,
     parse_hk_drug_reg,
     parse_icd9cm3_cn_nhsa,
     parse_icd10_cn_nhsa,
-    parse_nhsa_drug,
     parse_nhsa_institution,
-    parse_nhsa_service,
-    parse_udi_gs1,
 )
 
 CERTIFICATE_TYPES = frozenset({"01", "04", "05", "06", "07", "08", "14", "90", "99"})
 """National list of certificate types; a site that keeps its own maps it in its format."""
-
-_HRP = re.compile(r"[HM][0-9]{3}.*", re.ASCII)
-_RESIDENCE_PERMIT = re.compile(r"8[123]0000.*", re.ASCII)
-_CONSUMABLE_OR_PATENT = re.compile(r"(?:C[0-9A-Z]{19}(?:[0-9]{7})?|Z[0-9A-Z]{19})", re.ASCII)
 
 
 def check(findings: Findings) -> None:
@@ -32,13 +23,11 @@ def check(findings: Findings) -> None:
     _check_receipts(findings)
 
 
-def _refuse(findings: Findings, parse: Callable[[str], str], text: str | None, pointer: str) -> None:
+def _refuse(findings: Findings, parse: Parser, text: str | None, pointer: str) -> None:
     """Refuse a text that its scheme refuses; an unreadable or absent one has been told already."""
-    if text:
-        try:
-            parse(text)
-        except MalformedInputError as error:
-            findings.fault(error.code, pointer)
+    code = schemes.refused(parse, text) if text else None
+    if code is not None:
+        findings.fault(code, pointer)
 
 
 def _check_persons(findings: Findings) -> None:
@@ -50,18 +39,11 @@ def _check_persons(findings: Findings) -> None:
     if patient.certificate_type not in CERTIFICATE_TYPES:
         findings.fault("certificate.type-unknown", "/patient/certificate_type")
         return
-    parse = _certificate_parser(patient.certificate_type, patient.certificate_no)
+    parse = schemes.certificate_parser(patient.certificate_type, patient.certificate_no)
     if parse is not None:
         _refuse(findings, parse, patient.certificate_no, "/patient/certificate_no")
-
-
-def _certificate_parser(kind: str, number: str) -> Callable[[str], str] | None:
-    """Choose the scheme: types 04 and 05 are passport or Home Return Permit, and residence permits come under any."""
-    if kind == "01" or _RESIDENCE_PERMIT.fullmatch(number):
-        return parse_cn_id_gb11643
-    if kind in ("04", "05") and _HRP.fullmatch(number):
-        return parse_hrp_format_only
-    return None
+    elif patient.certificate_type in schemes.MAINLAND_PERMITS and not schemes.is_passport_form(patient.certificate_no):
+        findings.warn("certificate.form-unknown", "/patient/certificate_no")
 
 
 def _check_codes(findings: Findings) -> None:
@@ -91,11 +73,11 @@ def _check_item_code(findings: Findings, code: str | None, pointer: str) -> None
     """Refuse drug and service codes of a wrong form; consumables, patent medicine and unknown layouts only warn."""
     if code is None:
         findings.warn("line.code-unmapped", pointer)
-    elif code[0] == "X":
-        _refuse(findings, parse_nhsa_drug, code, pointer)
-    elif code[:1].isdecimal():
-        _refuse(findings, parse_nhsa_service, code, pointer)
-    elif _CONSUMABLE_OR_PATENT.fullmatch(code) is None:
+        return
+    parse = schemes.item_code_parser(code)
+    if parse is not None:
+        _refuse(findings, parse, code, pointer)
+    elif not schemes.is_consumable_or_patent(code):
         findings.warn("line.code-unmapped", pointer)
 
 
@@ -108,8 +90,10 @@ def _check_programme(findings: Findings, index: int, traced: set[str]) -> None:
     at = f"/lines/{index}/programme"
     _refuse(findings, parse_hk_drug_reg, evidence.hk_reg_no, f"{at}/hk_reg_no")
     _refuse(findings, parse_icd10_cn_nhsa, evidence.indication_code, f"{at}/indication_code")
-    if evidence.udi and evidence.udi.startswith("("):
-        _refuse(findings, parse_udi_gs1, evidence.udi, f"{at}/udi")
+    if evidence.udi:
+        _refuse(findings, schemes.udi, evidence.udi, f"{at}/udi")
+        if not schemes.is_udi_checked(evidence.udi):
+            findings.warn("programme.udi-unchecked", f"{at}/udi")
     if evidence.consent_hash and not SHA256.fullmatch(evidence.consent_hash):
         findings.fault("field.not-a-hash", f"{at}/consent_hash")
     if evidence.trace_code and line.refund_of is None:

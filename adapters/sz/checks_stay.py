@@ -1,9 +1,11 @@
 """Checks of time and place: the stay runs forward, charges lie inside it, nothing lies in the future."""
 
-from datetime import date
+from datetime import date, timedelta
 
 from adapters.sz.findings import Findings
+from adapters.sz.schemes import refused
 from gateway.protocol.charges import CHARGE_CATEGORIES
+from gateway.protocol.product_identifiers import parse_nhsa_institution
 
 
 def check(findings: Findings) -> None:
@@ -19,9 +21,8 @@ def check(findings: Findings) -> None:
     born = findings.bill.patient.birth_date
     if born is not None and (born > today or (begins is not None and born > begins)):
         findings.fault("patient.born-later", "/patient/birth_date")
-    site = findings.around.site
     code = findings.bill.institution_code
-    if code and site.institution_codes and code not in site.institution_codes:
+    if code and code not in findings.around.site.institution_codes and refused(parse_nhsa_institution, code) is None:
         findings.fault("bill.other-hospital", "/institution_code")
 
 
@@ -49,7 +50,12 @@ _SERVICE = ("/visit/first_day", "/visit/last_day")
 
 
 def _check_lines(findings: Findings, begins: date | None, ends: date | None) -> None:
+    """Refuse a charge outside the stay; one within the rule's days of it only warns.
+
+    Emergency care of the evening before belongs to the stay, and charges of the last day are booked past midnight.
+    """
     now = findings.around.now
+    near = timedelta(days=findings.around.rules.days_outside_stay)
     for index, line in enumerate(findings.bill.lines):
         if line.category and line.category not in CHARGE_CATEGORIES:
             findings.fault("charge.category-unknown", f"/lines/{index}/category")
@@ -57,11 +63,13 @@ def _check_lines(findings: Findings, begins: date | None, ends: date | None) -> 
         if charged is not None:
             if charged > now:
                 findings.fault("date.future", f"/lines/{index}/charged_at")
-            elif _outside(charged.date(), begins, ends):
+            elif _outside(charged.date(), begins, ends, near):
                 findings.fault("line.outside-stay", f"/lines/{index}/charged_at")
+            elif _outside(charged.date(), begins, ends):
+                findings.warn("line.near-stay", f"/lines/{index}/charged_at")
         if line.programme is not None and line.programme.used_at is not None and line.programme.used_at > now:
             findings.fault("date.future", f"/lines/{index}/programme/used_at")
 
 
-def _outside(day: date, begins: date | None, ends: date | None) -> bool:
-    return begins is not None and ends is not None and not begins <= day <= ends
+def _outside(day: date, begins: date | None, ends: date | None, near: timedelta = timedelta()) -> bool:
+    return begins is not None and ends is not None and not begins - near <= day <= ends + near

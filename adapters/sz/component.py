@@ -23,10 +23,17 @@ class UnknownFormatError(Exception):
     """A setting names a hospital format that is not in the catalogue: the role refuses to start."""
 
 
+class MissingInstitutionsError(Exception):
+    """A hospital without institution codes could hand in anybody's bill: the role refuses to start."""
+
+
 def build(deps: Deps) -> Component:
     unknown = sorted(set(deps.formats.values()) - set(FORMATS))
     if unknown:
         raise UnknownFormatError(f"no such hospital format: {', '.join(unknown)}")
+    without = sorted(hospital for hospital in deps.formats if not deps.institutions.get(hospital))
+    if without:
+        raise MissingInstitutionsError(f"no institution codes for: {', '.join(without)}")
     handlers = {
         "claim_state": on_claim_state,
         "decided": on_decided,

@@ -19,7 +19,10 @@ SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the operator has set for one hospital: its format and the national codes its bills may carry."""
+    """What the operator has set for one hospital: its format and the national codes of its institutions.
+
+    A bill of any other institution is refused, since the money would go to this hospital.
+    """
 
     format: str
     institution_codes: frozenset[str]
@@ -32,6 +35,7 @@ class RuleValues:
     third_party_kinds: frozenset[PaidKind]
     tolerance_minor: int
     guardian_below_age: int
+    days_outside_stay: int
     versions: tuple[str, ...]
 
 

@@ -28,6 +28,8 @@ class Minimised:
     manifest: SubmittedManifest
     packed: bytes
     facts: Mapping[str, Any]
+    earlier_claim_token: str | None = None
+    """The claim number's token as an earlier state of the gateway made it, where it folded the number otherwise."""
 
 
 def token(key: bytes, kind: str, text: str) -> str:
@@ -43,7 +45,11 @@ def minimise(submission: Submission, token_key: bytes, catalogue_sha256: str) ->
     """Make the message of a bill; `token_key` is the hospital's, `catalogue_sha256` the release in force."""
     packed = pack(encode(bundle(submission)))
     manifest = _manifest(submission, token_key, catalogue_sha256, content_hash(packed))
-    return Minimised(manifest, packed, _facts(submission, manifest))
+    billing = submission.bill.billing
+    earlier = None
+    if billing.earlier_claim_number not in ("", billing.claim_number):
+        earlier = token(token_key, "claim", billing.earlier_claim_number)
+    return Minimised(manifest, packed, _facts(submission, manifest), earlier)
 
 
 def _manifest(

@@ -196,7 +196,7 @@ async def take_rejection(tx: Transaction, deps: Deps, message: Rejected) -> None
         "state": message.state or claim.state,
         "payment_state": claim.payment_state,
         "code": message.code,
-        "faults": list(message.faults),
+        "faults": [showing.fault_of_core(text) for text in message.faults],
         "in_reply_to": message.in_reply_to,
     }
     await _tell(tx, deps, claim, "rejected", shown)

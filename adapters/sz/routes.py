@@ -31,13 +31,13 @@ def hospital_routes(deps: Deps) -> APIRouter:
         """Take a bill in: 202 with a signed receipt once durable, or every fault of the bill at once."""
         key = require_key(request)
         raw = await read_body(request, deps.bill_bytes_max)
-        return render(await actions.submit(deps, caller.party, key, raw), deps.keyring)
+        return render(await actions.submit(deps, caller.party, key, raw, language_of(request)), deps.keyring)
 
     @routes.post("/validate")
     async def post_validate(caller: Submitter, request: Request) -> Response:
         """Check a bill as `POST /claims` would, keep nothing; tells what was tidied and what would not be sent."""
         raw = await read_body(request, deps.bill_bytes_max)
-        return reply(200, actions.validate(deps, caller.party, raw))
+        return reply(200, actions.validate(deps, caller.party, raw, language_of(request)))
 
     @routes.get("/claims")
     async def get_claims(caller: Reader, after: str | None = None, limit: Limit = 50) -> Response:

@@ -45,6 +45,11 @@ def _fault(text: str) -> Fault:
     return Fault(code, pointer)
 
 
+def fault_of_core(text: str) -> dict[str, Any]:
+    """Show a fault of core's, which travels as `code pointer`, in the form that faults have in every answer."""
+    return _fault(text).as_dict()
+
+
 def state_event(message: ClaimState) -> dict[str, Any]:
     """Show one state message of core in the timeline."""
     shown: dict[str, Any] = {

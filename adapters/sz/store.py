@@ -77,9 +77,16 @@ async def take_number(tx: Transaction, values: Mapping[str, Any]) -> bool:
     return taken.rowcount == 1
 
 
-async def load_by_number(tx: Transaction, hospital: str, token: str, version: int) -> ClaimRow:
+async def number_taken(tx: Transaction, hospital: str, token: str, version: int) -> bool:
+    """Say whether a hospital has used the claim number that this token stands for."""
     here = (claims.c.hospital == hospital, claims.c.claim_token == token, claims.c.claim_version == version)
-    return _claim(await one(tx, select(claims).where(*here)))
+    return await one(tx, select(claims.c.claim_id).where(*here)) is not None
+
+
+async def load_by_number(tx: Transaction, hospital: str, tokens: Sequence[str], version: int) -> ClaimRow:
+    """Load the claim of a claim number; `tokens` stand for its spellings, and the first claim of them counts."""
+    here = (claims.c.hospital == hospital, claims.c.claim_token.in_(tokens), claims.c.claim_version == version)
+    return _claim(await one(tx, select(claims).where(*here).order_by(claims.c.id).limit(1)))
 
 
 async def load_claim(tx: Transaction, claim_id: str, hospital: str) -> ClaimRow:

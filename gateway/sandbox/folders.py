@@ -47,6 +47,9 @@ confirmed_through,2099-12-31,to,made up for trials
 
 LOG_DOMAIN = "szhk-gateway.sandbox.example"
 
+INSTITUTION = "H44030599999"
+"""The national code on the sample bills; no institution has it."""
+
 OPENING_MINOR = 1_000_000_000_00
 
 
@@ -108,6 +111,16 @@ def _replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def complete(folder: Path) -> None:
+    """Give a sandbox of an earlier state the settings that have become mandatory since, in place."""
+    path = folder / "roles" / "sz" / "settings.toml"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    format_line = f'"format.{HOSPITAL}" = "national_json"\n'
+    if format_line in text and f'"institutions.{HOSPITAL}"' not in text:
+        line = f'"institutions.{HOSPITAL}" = "{INSTITUTION}"\n'
+        path.write_text(text.replace(format_line, format_line + line), encoding="utf-8")
 
 
 def _write_role(sandbox: Sandbox, role: str, extra: Mapping[str, str]) -> None:
@@ -173,7 +186,11 @@ def _pins(sandbox: Sandbox) -> dict[str, list[str]]:
 
 def _extra(sandbox: Sandbox, role: str, year: int, log_vkey: str) -> dict[str, str]:
     if role == "sz":
-        return {f"format.{HOSPITAL}": "national_json", "pins": "pins.json"}
+        return {
+            f"format.{HOSPITAL}": "national_json",
+            f"institutions.{HOSPITAL}": INSTITUTION,
+            "pins": "pins.json",
+        }
     if role == "core":
         return {"calendar": "../../calendars/sandbox.csv", "bank_profile": "bank-profile.json"}
     if role == "insurer":

@@ -61,7 +61,7 @@ def _decimal(minor: int) -> str:
 def _header(number: int) -> dict[str, str]:
     return {
         "mdtrt_id": f"V{number}",
-        "fixmedins_code": "H44030302178",
+        "fixmedins_code": "H44030599999",
         "fixmedins_name": "南山湾沙盒医院",
         "psn_name": "测试甲",
         "gend": "1",

@@ -303,6 +303,9 @@ async def test_a_rejection_shows_the_code_and_every_fault(claimed: Claimed) -> N
     assert (await claimed.shown())["state"] == "refused"
     event = (await claimed.events())[-1]
     assert (event["event"], event["code"]) == ("rejected", "claim.receipt-live-elsewhere")
+    [fault] = event["faults"]
+    assert (fault["code"], fault["pointer"]) == ("claim.receipt-live-elsewhere", "/receipt_tokens/0")
+    assert fault.keys() == {"code", "pointer", "detail", "fix"}
 
 
 async def test_payment_states_show_reference_and_amount(claimed: Claimed) -> None:
