@@ -9,7 +9,6 @@ from datetime import date
 from adapters.sz import schemes
 from adapters.sz.bill import BillLine, Gender, ProgrammeEvidence
 from adapters.sz.findings import Findings
-from gateway.protocol.identifiers import parse_cn_id_gb11643
 from gateway.protocol.product_identifiers import parse_e_receipt, parse_nhsa_institution
 from gateway.protocol.udi import UdiFacts, facts_of
 
@@ -23,7 +22,7 @@ def check(findings: Findings) -> None:
     devices: set[str] = set()
     for index, line in enumerate(findings.bill.lines):
         _check_category(findings, line, f"/lines/{index}/category")
-        if line.programme is not None and line.programme.udi:
+        if line.programme is not None:
             _check_device(findings, line, line.programme, f"/lines/{index}/programme", devices)
     _check_receipts(findings)
 
@@ -38,8 +37,8 @@ def _check_certificate(findings: Findings) -> None:
     parser = schemes.certificate_parser(patient.certificate_type, number)
     if parser is None or schemes.refused(parser, number) is not None:
         return
-    if parser is parse_cn_id_gb11643:
-        born = date(int(number[6:10]), int(number[10:12]), int(number[12:14]))
+    born = schemes.birth_date_in(patient.certificate_type, number)
+    if born is not None:
         if patient.birth_date is not None and patient.birth_date != born:
             findings.fault("certificate.birth-date-differs", "/patient/birth_date")
         sex = Gender.MALE if int(number[16]) % 2 else Gender.FEMALE
@@ -72,9 +71,8 @@ def _check_category(findings: Findings, line: BillLine, pointer: str) -> None:
 
 def _check_device(findings: Findings, line: BillLine, evidence: ProgrammeEvidence, at: str, devices: set[str]) -> None:
     identifier = evidence.udi or ""
-    if not schemes.is_udi_checked(identifier) or schemes.refused(schemes.udi, identifier) is not None:
-        return
-    facts = facts_of(identifier)
+    known = schemes.is_udi_checked(identifier) and schemes.refused(schemes.udi, identifier) is None
+    facts = facts_of(identifier) if known else UdiFacts()
     if evidence.lot and facts.lot and evidence.lot.casefold() != facts.lot.casefold():
         findings.fault("programme.lot-differs", f"{at}/lot")
     if evidence.expires_on and facts.expires_on and not _same_expiry(evidence.expires_on, facts):

@@ -127,6 +127,9 @@ def _check_totals(findings: Findings, sums: Sums) -> None:
     lines_apart = sums.lines is not None and min(
         abs(value - sums.whole) for value in (sums.lines, sums.corrected) if value is not None
     )
+    if findings.netted.faults:
+        # A refund that is wrong has been told, and takes the lines' sum along.
+        lines_apart = 0
     if sums.total is not None and sums.lines is not None and max(lines_apart, abs(sums.total - sums.whole)) > tolerance:
         findings.fault("bill.total-mismatch", "/billing/total")
     if sums.lines is not None and not findings.netted.faults and not findings.netted.lines:
@@ -167,7 +170,7 @@ def _check_figures(findings: Findings, sums: Sums) -> None:
     fund = bill.billing.paid_by(_FUND)
     apart = sums.figures - sums.whole
     # A payment of the fund that is wrong has been told with the payments; it takes the own share along.
-    explained = fund != 0 and apart == sums.paid_apart()
+    explained = fund != 0 and apart != 0 and apart == sums.paid_apart()
     if abs(apart) > tolerance and not explained:
         findings.fault("bill.setlinfo-identity", "/figures/self_funded")
     account = bill.billing.paid_by(frozenset({PaidKind.PERSONAL_ACCOUNT}))

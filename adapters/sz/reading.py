@@ -198,12 +198,17 @@ class Fields:
             self.notes.broke("field.missing" if value is None else "field.not-true-or-false", f"{self.at}/{name}")
         return value is True
 
-    def day(self, name: str) -> date | None:
-        """Read a day, in UTC+8, in one of the forms of `spelling.py`; 1900-01-01 is a placeholder for none."""
+    def day(self, name: str, *, confirmed: date | None = None) -> date | None:
+        """Read a day, in UTC+8, in one of the forms of `spelling.py`; 1900-01-01 is a placeholder for none.
+
+        It is a date like others where another field says the same, as `confirmed` then is.
+        """
         text = self.maybe_text(name, 40, code=True)
         if text is None:
             return None
         day = read_date(text)
+        if day is not None and day == confirmed:
+            return day
         return self._dated(name, text, day, day)
 
     def moment(self, name: str) -> datetime | None:

@@ -6,6 +6,7 @@ is returned as it is; what that means (a warning, or nothing) is the check's aff
 
 import re
 from collections.abc import Callable
+from datetime import date
 
 from adapters.sz.spelling import round_brackets
 from gateway.protocol.errors import MalformedInputError
@@ -52,6 +53,13 @@ def certificate(kind: str) -> Parser:
         return ascii_upper(text) if parser is None else parser(text)
 
     return parse
+
+
+def birth_date_in(kind: str, number: str) -> date | None:
+    """Return the birth date inside a certificate number (GB 11643: characters 7 to 14), or None if it has none."""
+    if certificate_parser(kind, number) is not parse_cn_id_gb11643 or refused(parse_cn_id_gb11643, number) is not None:
+        return None
+    return date(int(number[6:10]), int(number[10:12]), int(number[12:14]))
 
 
 def is_passport_form(number: str) -> bool:

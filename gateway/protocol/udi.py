@@ -85,11 +85,9 @@ def parse_udi_hibc(text: str) -> str:
     """Read a HIBC primary or concatenated structure, `+` labeller, item, unit, perhaps `/` and more, check character.
 
     The check is modulo 43 over everything before it; letters are capital. A check character that is a blank is printed
-    `_`, and an adapter may have lost it. A secondary structure alone names no device.
+    `_`. A secondary structure alone names no device.
     """
     folded = ascii_upper(text)
-    if _HIBC.fullmatch(f"{folded}_") and hibc_check(folded.rstrip("_")) == " " and folded[-1:] != "_":
-        return f"{folded}_"
     if _HIBC.fullmatch(folded) is None or folded[-1].replace("_", " ") != hibc_check(folded[:-1].replace("_", "")):
         refuse("udi_hibc")
     return folded

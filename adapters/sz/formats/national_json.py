@@ -125,13 +125,14 @@ def _patient(header: Fields) -> Patient:
     if gender and gender not in _GENDERS:
         header.notes.broke("field.not-a-choice", f"{header.at}/gend")
     certificate_type = header.text("patn_cert_type", 2, code=True)
-    birth_date = header.day("brdy")
+    certificate_no = header.identifier("certno", 40, schemes.certificate(certificate_type))
+    birth_date = header.day("brdy", confirmed=schemes.birth_date_in(certificate_type, certificate_no))
     if birth_date is None:
         header.lacks("brdy")
     return Patient(
         name=header.text("psn_name", 100),
         certificate_type=certificate_type,
-        certificate_no=header.identifier("certno", 40, schemes.certificate(certificate_type)),
+        certificate_no=certificate_no,
         birth_date=birth_date,
         gender=_GENDERS.get(gender, Gender.UNKNOWN),
     )
