@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from gateway.__main__ import _cli
 from gateway.protocol.clock import SystemClock
-from gateway.sandbox.folders import init
+from gateway.runtime.settings import load_settings
+from gateway.sandbox.folders import complete, init
 from gateway.sandbox.layout import Layout
 from gateway.serve import StartError, find_role_folder
 from tests.children import start_child
@@ -98,6 +99,20 @@ def _no_trust(role: Path) -> None:
     (role.parents[1] / "trust.json").unlink()
 
 
+def _no_institutions(role: Path) -> None:
+    _replace(role / "settings.toml", '"institutions.hosp-nanshan" = "H44030599999"\n', "")
+
+
+def _wrong_institutions(role: Path) -> None:
+    _replace(role / "settings.toml", "H44030599999", "H44030599999 H1")
+
+
+def _replace(path: Path, before: str, after: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), encoding="utf-8")
+
+
 def _no_pins(role: Path) -> None:
     settings = role / "settings.toml"
     settings.write_text("\n".join(line for line in settings.read_text().splitlines() if "pins" not in line))
@@ -113,6 +128,8 @@ def _no_database(role: Path) -> None:
         (_unreadable_key, "storage.key is readable by others"),
         (_no_trust, "trust.json"),
         (_no_pins, "[extra] lacks pins"),
+        (_no_institutions, "[extra] lacks institutions.hosp-nanshan"),
+        (_wrong_institutions, "[extra] institutions.hosp-nanshan needs valid institution codes"),
         (_no_database, "the database refuses"),
     ],
 )
@@ -122,6 +139,18 @@ def test_a_role_that_cannot_start_says_why_in_one_sentence(
     spoil(data / "roles" / "sz")
 
     assert told in sentence(command("run", "sz", "--data", str(data), "--port", "0"))
+
+
+def test_a_sandbox_of_an_earlier_state_gets_the_institutions_of_its_hospital_once(data: Path) -> None:
+    settings = data / "roles" / "sz" / "settings.toml"
+    today = settings.read_text(encoding="utf-8")
+    _no_institutions(data / "roles" / "sz")
+
+    complete(data)
+    complete(data)
+
+    assert settings.read_text(encoding="utf-8") == today
+    assert load_settings(settings.parent).own("institutions.hosp-nanshan") == "H44030599999"
 
 
 @pytest.mark.parametrize(
