@@ -236,7 +236,8 @@ class _Walk:
     async def _hospital_sees(self, hospital: HospitalClient, claim_id: str) -> None:
         async def decided() -> Mapping[str, Any] | None:
             found = await hospital.claim(claim_id)
-            return found if found.get("decision") else None
+            # the insurer's answer is opened before core's word about the state has come
+            return found if found.get("decision") and found["state"] != "in_review" else None
 
         found = await _until(decided, "the decision to come back")
         benefit = found["decision"]["benefit"]
