@@ -51,6 +51,8 @@ def run_demo(data: Path, port: int | None) -> int:
     content is deleted until the end, by this process and by the server, its child. Raises `FolderInUseError` and
     `NotASandboxError`; nothing was deleted then.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):  # ends as ctrl-C does: the server, our child, is stopped too
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = lock_folder(data)
     try:

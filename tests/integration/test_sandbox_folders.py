@@ -1,6 +1,7 @@
 """`gateway demo`, `gateway run` and `gateway sandbox` on a folder: who may have it, and where its profiles point."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from gateway.sandbox.layout import Layout
 from tests.children import start_child
 from tests.integration.test_run_command import command, sentence
 from tests.served import Served, free_port, served
+from tests.walk import until
 
 DEMO = (sys.executable, "-m", "gateway", "demo")
 DEMO_S_MAX = 120.0
@@ -115,6 +117,31 @@ def test_two_demos_at_once_end_with_one_walk_and_one_refusal(tmp_path: Path) -> 
     assert b"is in use by process" in ended[refused][1]
     assert b"claim               ok" in ended[1 - refused][0]
     assert command("sandbox", "remove", "--data", str(data)).returncode == 0
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_demo_that_is_killed_never_leaves_its_server_without_the_lock(
+    tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    data = tmp_path / "demo"
+    demo = start_child([*DEMO, "--data", str(data), "--port", "0"], tmp_path / "demo.log", dict(os.environ))  # noqa: TID251 the child gets ours
+
+    async def serving() -> int | None:
+        log = data / "server.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        found = [read_json_object(line.encode()) for line in lines if "serve.listening" in line]
+        return int(found[0]["pid"]) if found else None
+
+    server = int(await until(serving, "the demo's server", within_s=DEMO_S_MAX) or 0)
+    demo.send_signal(signal_number)
+    demo.wait()
+    after = command("sandbox", "init", "--data", str(data))
+
+    if signal_number is signal.SIGTERM:
+        assert "already holds a sandbox" in sentence(after)
+    else:
+        assert f"in use by process {server}" in sentence(after)
+        os.kill(server, signal.SIGTERM)
 
 
 def test_a_demo_leaves_profiles_of_the_port_it_was_given(tmp_path: Path) -> None:
