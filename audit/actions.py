@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from audit import store
+from audit.intake import SourceStop
 from audit.leaf import parse_leaf
 from audit.proof import split_entry
 from audit.rules import RULES
@@ -45,6 +46,12 @@ async def follow_claim(tx: Transaction, cref: str) -> dict[str, Any]:
         for row in found
     ]
     return {"cref": cref, "events": events}
+
+
+async def note_source_stop(outbox: Outbox, clock: Clock, tx: Transaction, stop: SourceStop) -> None:
+    """Have the log itself say that a source's entries no longer go in."""
+    clear = {"source": stop.src, "reason": stop.reason, "epoch": stop.ep, "number": stop.sq}
+    await outbox.add(tx, record("audit.source_stopped", at=clock.now(), clear=clear))
 
 
 async def run_rules(deps: Deps) -> None:

@@ -7,7 +7,7 @@ signed again. (4) witnesses cosign: they are asked again. (5) the checkpoint is 
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import structlog
 from audit import store
 from audit.checkpoint import Checkpoint, Policy, open_checkpoint, sign_checkpoint
 from audit.cosigning import Ask, collect
+from audit.intake import Intake, SourceStop
 from audit.leaf import Leaf, parse_leaf
 from audit.log_folder import read_file, write_checkpoint, write_files
 from audit.merkle import VerificationError
@@ -29,6 +30,7 @@ from gateway.runtime import failpoints
 from gateway.runtime.bus import Fetched
 from gateway.runtime.database import Database, Transaction
 from gateway.runtime.inbox import put_in_quarantine
+from gateway.runtime.observability import DELIVERIES
 
 BATCH_MAX = 2048
 IDLE_S = 1.0
@@ -55,11 +57,16 @@ class Sequencer:
     policy: Policy
     ask: Ask
     source_keys: Callable[[], Sequence[VerifierKey]]
+    note_stop: Callable[[Transaction, SourceStop], Awaitable[None]]
+    """Writes in the same work that a source has stopped."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     fork: str | None = None
 
     async def take(self, fetched: Sequence[Fetched]) -> None:
-        """Verify entries by their source's key and give them indexes, all in one commit; duplicates fall here."""
+        """Verify entries by their source's key and give them indexes, all in one commit; duplicates fall here.
+
+        What one source cannot have written next stops that source and no other.
+        """
         keys = self.source_keys()
         good: list[tuple[Leaf, bytes]] = []
         bad: list[tuple[Fetched, str]] = []
@@ -68,7 +75,10 @@ class Sequencer:
                 good.append((self._open(one, keys), one.value))
             except VerificationError as error:
                 bad.append((one, type(error).__name__))
-        await self.database.write(partial(self._index, good=good, bad=bad), key=self.origin)
+        for stop in await self.database.write(partial(self._index, good=good, bad=bad), key=self.origin):
+            log.error("sequencer.source-stopped", source=stop.src, reason=stop.reason, seq=stop.sq)
+        for one, _ in bad:
+            DELIVERIES.labels("audit.log", one.topic, "quarantined").inc()
         self.wake.set()
 
     def _open(self, fetched: Fetched, keys: Sequence[VerifierKey]) -> Leaf:
@@ -80,26 +90,14 @@ class Sequencer:
 
     async def _index(
         self, tx: Transaction, good: Sequence[tuple[Leaf, bytes]], bad: Sequence[tuple[Fetched, str]]
-    ) -> None:
+    ) -> Sequence[SourceStop]:
         for fetched, code in bad:
             await put_in_quarantine(tx, "audit.log", fetched, code, self.clock.now())
-        known = await store.list_known(tx, [leaf.eid for leaf, _ in good])
-        numbers: dict[str, int] = {}
-        fresh: list[tuple[Leaf, bytes]] = []
-        for leaf, raw in good:
-            if leaf.eid in known:
-                if known[leaf.eid] != raw:
-                    raise ForkError(f"event {leaf.eid} came with other bytes")
-                continue
-            if leaf.src not in numbers:
-                numbers[leaf.src] = await store.last_number(tx, leaf.src)
-            if leaf.sq != numbers[leaf.src] + 1:
-                raise ForkError(f"source {leaf.src} skipped from {numbers[leaf.src]} to {leaf.sq}")
-            numbers[leaf.src] = leaf.sq
-            known[leaf.eid] = raw
-            fresh.append((leaf, raw))
-        if fresh:
-            await store.add_entries(tx, self.origin, await store.next_index(tx, self.origin), fresh)
+        intake = Intake(tx, self.origin, self.clock.now())
+        await intake.take(good)
+        for stop in intake.stopped:
+            await self.note_stop(tx, stop)
+        return intake.stopped
 
     async def run(self) -> None:
         """Grow and publish until cancelled; a fork stops it for good, everything else is waited out."""

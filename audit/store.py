@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql
 
-from audit.leaf import Leaf
-from audit.tables import entries, exceptions, heads, rule_progress
+from audit.leaf import Leaf, Position
+from audit.tables import entries, exceptions, heads, rule_progress, set_aside, stops
 from audit.witness_tables import witnessed
+from gateway.protocol.canonical import sha256_hex
 from gateway.runtime.database import Transaction, one, rows
 
 
@@ -38,9 +39,69 @@ async def list_known(tx: Transaction, eids: Sequence[str]) -> dict[str, bytes]:
     return {row.eid: bytes(row.entry) for row in found}
 
 
-async def last_number(tx: Transaction, src: str) -> int:
-    found = await one(tx, select(func.coalesce(func.max(entries.c.sq), 0)).where(entries.c.src == src))
-    return int(found[0]) if found else 0
+async def load_last(tx: Transaction, src: str) -> Position | None:
+    """Return the place of the last entry that any of the logs has of a source."""
+    row = await load_last_entry(tx, src)
+    return None if row is None else Position(row.ep, row.sq, row.eid)
+
+
+async def load_last_entry(tx: Transaction, src: str) -> Row[Any] | None:
+    of_source = select(entries).where(entries.c.src == src)
+    return await one(tx, of_source.order_by(entries.c.ep.desc(), entries.c.sq.desc()).limit(1))
+
+
+async def load_entry_at(tx: Transaction, src: str, epoch: int, sq: int) -> Row[Any] | None:
+    return await one(tx, select(entries).where(entries.c.src == src, entries.c.ep == epoch, entries.c.sq == sq))
+
+
+async def add_set_aside(tx: Transaction, leaf: Leaf, raw: bytes, reason: str, at: str) -> None:
+    """Keep an entry that cannot stand in the log; kept once, however often it comes."""
+    row = {
+        "src": leaf.src,
+        "sha256": sha256_hex(raw),
+        "ep": leaf.ep,
+        "sq": leaf.sq,
+        "eid": leaf.eid,
+        "entry": raw,
+        "reason": reason,
+        "at": at,
+    }
+    await tx.execute(postgresql.insert(set_aside).on_conflict_do_nothing(), row)
+
+
+async def remove_set_aside(tx: Transaction, src: str, raw: bytes) -> None:
+    await tx.execute(delete(set_aside).where(set_aside.c.src == src, set_aside.c.sha256 == sha256_hex(raw)))
+
+
+async def list_waiting(tx: Transaction, src: str, epoch: int, limit: int) -> list[bytes]:
+    """Return entries of an epoch that were set aside behind a skipped number, by number."""
+    behind = (set_aside.c.src == src, set_aside.c.ep == epoch, set_aside.c.reason == "skipped")
+    waiting = select(set_aside.c.entry).where(*behind)
+    return [bytes(row.entry) for row in await rows(tx, waiting.order_by(set_aside.c.sq).limit(limit))]
+
+
+async def count_set_aside(tx: Transaction, src: str) -> int:
+    counted = await one(tx, select(func.count()).select_from(set_aside).where(set_aside.c.src == src))
+    return int(counted[0]) if counted else 0
+
+
+async def load_stop(tx: Transaction, src: str) -> Row[Any] | None:
+    return await one(tx, select(stops).where(stops.c.src == src))
+
+
+async def list_stops(tx: Transaction) -> Sequence[Row[Any]]:
+    return await rows(tx, select(stops).order_by(stops.c.src))
+
+
+async def save_stop(tx: Transaction, src: str, reason: str, *, epoch: int, sq: int, at: str) -> None:
+    statement = postgresql.insert(stops)
+    changed = {name: statement.excluded[name] for name in ("reason", "ep", "sq", "at")}
+    stopping = statement.on_conflict_do_update(index_elements=["src"], set_=changed)
+    await tx.execute(stopping, {"src": src, "reason": reason, "ep": epoch, "sq": sq, "at": at})
+
+
+async def remove_stop(tx: Transaction, src: str) -> None:
+    await tx.execute(delete(stops).where(stops.c.src == src))
 
 
 async def add_entries(tx: Transaction, log: str, first: int, added: Sequence[tuple[Leaf, bytes]]) -> None:
@@ -50,6 +111,7 @@ async def add_entries(tx: Transaction, log: str, first: int, added: Sequence[tup
             "idx": first + at,
             "eid": leaf.eid,
             "src": leaf.src,
+            "ep": leaf.ep,
             "sq": leaf.sq,
             "typ": leaf.typ,
             "cref": leaf.cref,

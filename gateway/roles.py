@@ -30,6 +30,7 @@ from adapters.hk.edge.actions import Deps as EdgeDeps
 from adapters.sz.actions import Deps as SzDeps
 from adapters.sz.pins import load_pins
 from audit.actions import Deps as AuditDeps
+from audit.actions import note_source_stop
 from audit.checkpoint import parse_policy
 from audit.note import ED25519_COSIGNATURE, Ed25519Signer, VerifierKey, parse_vkey
 from audit.sequencer import Sequencer
@@ -248,6 +249,7 @@ async def _audit(process: RoleProcess, outside: Outside) -> Mounts:
         policy=policy,
         ask=outside.sender(*(party.url for party in policy.witnesses.values())).send,
         source_keys=partial(_source_keys, process),
+        note_stop=partial(note_source_stop, process.outbox, process.clock),
     )
     component = audit.build(
         AuditDeps(database=process.database, outbox=process.outbox, clock=process.clock, sequencer=sequencer)

@@ -96,10 +96,12 @@ _TYPES = (
     _type("dossier.opened", "insurer", f"{_CLAIM} differences"),
     _type("answer.authored", "insurer", f"{_CLAIM} type"),
     _type("exception.found", "audit", "rule subject"),
+    _type("audit.source_stopped", "audit", "source reason epoch number"),
 )
 
 _EVERY_ROLE = ("sz", "core", "hk", "insurer", "audit")
 _OPERATED = "action step topic count client_id request_id reason ticket"
+_RESTARTED = "last_epoch last_sq last_eid client_id second_client_id reason ticket"
 _SECURITY = ("quarantined", "refused", "held", "replayed")
 
 RECORD_TYPES: Mapping[str, RecordType] = {
@@ -109,6 +111,7 @@ RECORD_TYPES: Mapping[str, RecordType] = {
         for role in _EVERY_ROLE
         for what in _SECURITY
     },
+    **{f"{role}.source_restarted": _type(f"{role}.source_restarted", role, _RESTARTED) for role in _EVERY_ROLE},
     **{f"{role}.operator_acted": _type(f"{role}.operator_acted", role, _OPERATED) for role in _EVERY_ROLE},
 }
 

@@ -191,10 +191,8 @@ class Outbox:
 
 
 def _take_seq(dialect: type[sqlite.Insert] | type[postgresql.Insert]) -> ReturningInsert[Any]:
-    statement = dialect(streams)
-    return statement.on_conflict_do_update(
-        index_elements=["topic", "key", "epoch"], set_={"seq": streams.c.seq + 1}
-    ).returning(streams.c.seq)
+    stream, counted = ["topic", "key", "epoch"], {"seq": streams.c.seq + 1}
+    return dialect(streams).on_conflict_do_update(index_elements=stream, set_=counted).returning(streams.c.seq)
 
 
 _TAKE_SEQ = _take_seq(postgresql.Insert)

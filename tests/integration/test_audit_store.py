@@ -80,7 +80,9 @@ async def test_indexes_are_dense_over_batches_and_logs(database: Database) -> No
 
 QUERIES_OF_A_BATCH: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "next index": partial(store.next_index, log=ORIGIN),
-    "last number of a source": partial(store.last_number, src="szhk/sz"),
+    "last entry of a source": partial(store.load_last, src="szhk/sz"),
+    "what waits behind a gap": partial(store.list_waiting, src="szhk/sz", epoch=1, limit=10),
+    "why a source stopped": partial(store.load_stop, src="szhk/sz"),
     "claims that changed": partial(store.list_claims_after, log=ORIGIN, after=5, limit=10),
     "entries to hash": partial(store.list_entries, log=ORIGIN, start=5, limit=10),
     "known events": partial(store.list_known, eids=["szhk/sz-1", "szhk/sz-2"]),
@@ -111,7 +113,7 @@ def _plan(connection: Connection, asked: Executable) -> str:
 async def test_the_rules_read_a_batch_in_one_query_however_many_claims_it_has(database: Database, claims: int) -> None:
     await add(database, entries_of(60, claims=claims))
     counting = CountingDatabase(database)
-    sequencer = Sequencer(database, VirtualClock(), ORIGIN, Path("unused"), None, None, None, list)  # type: ignore[arg-type]
+    sequencer = Sequencer(database, VirtualClock(), ORIGIN, Path("unused"), None, None, None, list, None)  # type: ignore[arg-type]
 
     await run_rules(Deps(cast("Database", counting), an_outbox(), VirtualClock(), sequencer))
 

@@ -145,7 +145,11 @@ async def test_forged_bytes_are_kept_once_and_advance_nothing(database: Database
 
 
 async def test_a_later_epoch_begins_at_one_and_what_its_sender_has_left_is_never_applied(database: Database) -> None:
-    first, second = (lambda seq: a_stamp(seq)), (lambda seq: a_stamp(seq).model_copy(update={"epoch": 2}))
+    first = a_stamp
+
+    def second(seq: int) -> Stamp:
+        return a_stamp(seq).model_copy(update={"epoch": 2})
+
     assert [await take(database, first(seq)) for seq in (1, 2)] == [Admitted.APPLY] * 2
 
     assert await take(database, second(2)) is Admitted.GAP

@@ -1,6 +1,7 @@
 """A source that begins a new epoch: linked to its last entry it is reported openly, anything else is a fault."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ FIRST, SECOND = a_body(sq=1, cref="c"), a_body(sq=2, cref="c", pv=f"{SZ}-1")
 RESTART = a_restart(SECOND)
 
 
-def in_epoch(sq: int, epoch: int = 2, **changes: object) -> bytes:
+def in_epoch(sq: int, epoch: int = 2, **changes: Any) -> bytes:
     return a_body(SZ, sq, eid=f"{SZ}-{epoch}-{sq}", ep=epoch, **changes)
 
 
