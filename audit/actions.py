@@ -11,6 +11,7 @@ from audit.leaf import parse_leaf
 from audit.proof import split_entry
 from audit.rules import RULES
 from audit.sequencer import Sequencer
+from audit.source_line import StopReason
 from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.errors import NotFoundError
 from gateway.protocol.records import record
@@ -46,6 +47,20 @@ async def follow_claim(tx: Transaction, cref: str) -> dict[str, Any]:
         for row in found
     ]
     return {"cref": cref, "events": events}
+
+
+async def show_source(tx: Transaction, source: str) -> dict[str, Any]:
+    """Return the last entry of a source, and since when and why none of its entries go in any more (else null)."""
+    row, stop = await store.load_last_entry(tx, source), await store.load_stop(tx, source)
+    shown: dict[str, Any] = {"source": source, "entry": None, "stopped": None}
+    if row is not None:
+        shown |= {"entry": bytes(row.entry).decode(), "epoch": row.ep, "sq": row.sq, "eid": row.eid}
+        shown |= {"index": row.idx, "log": row.log}
+    if stop is not None:
+        stopped = SourceStop(source, StopReason(stop.reason), stop.ep, stop.sq, stop.at)
+        shown |= {"stopped": str(stopped), "stopped_since": stop.at}
+        shown["set_aside"] = await store.count_set_aside(tx, source)
+    return shown
 
 
 async def note_source_stop(outbox: Outbox, clock: Clock, tx: Transaction, stop: SourceStop) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from fastapi import Path as Path_
 from starlette.responses import PlainTextResponse, Response
 
 from audit import actions, store, witness
@@ -20,6 +21,8 @@ from gateway.runtime.http import read_body, reply
 from gateway.runtime.parameters import PathId
 from gateway.runtime.web.links import Link, Page, Section, answer_page
 
+SourceCode = Annotated[str, Path_(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+Number = Annotated[int, Path_(ge=1, lt=1 << 31)]
 Auditor = Annotated[Caller, Depends(require("audit:read"))]
 SUBMISSION_BYTES_MAX = 64 * 1024
 ABOUT_LOG = """One log a year: a checkpoint and tiles that never change. Verify one off line, with keys from elsewhere:
@@ -56,6 +59,24 @@ def audit_routes(deps: Deps) -> APIRouter:
             return reply(200, {"logs": [shown], "fork": deps.sequencer.fork})
 
         return await deps.database.read(query)
+
+    @routes.get("/sources/{source}")
+    async def get_source(source: SourceCode) -> Response:
+        """Return the last entry that the log has of a role, as signed by it, and why nothing more goes in, if so.
+
+        Public like the log itself: a role asks here at its start whether the log knows more of it than it does.
+        """
+        if source not in {key.name for key in deps.sequencer.source_keys()}:
+            raise NotFoundError("source.unknown")
+        return reply(200, await deps.database.read(partial(actions.show_source, source=source)))
+
+    @routes.get("/sources/{source}/entries/{epoch}/{sq}")
+    async def get_source_entry(source: SourceCode, epoch: Number, sq: Number) -> Response:
+        """Return the entry of a role that stands at a number of an epoch, as signed by it."""
+        row = await deps.database.read(partial(store.load_entry_at, src=source, epoch=epoch, sq=sq))
+        if row is None:
+            raise NotFoundError("source.no-such-entry")
+        return reply(200, {"source": source, "index": row.idx, "log": row.log, "entry": bytes(row.entry).decode()})
 
     return routes
 

@@ -62,6 +62,7 @@ from gateway.runtime.kafka_access import kafka_access, kafka_limits
 from gateway.runtime.outgoing import Sender
 from gateway.runtime.process import RoleProcess
 from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
+from gateway.runtime.source_watch import asking
 from gateway.runtime.supervised import within
 from gateway.runtime.web.links import front_routes
 from settlement.actions import Deps as SettlementDeps
@@ -329,6 +330,11 @@ class Gateway:
     bus: Bus
     processes: list[RoleProcess]
 
+    async def check_sources(self) -> None:
+        """Ask the log about every role; `SourceBehindError` where it knows more of one than its database does."""
+        on_bus = [process.source for process in self.processes if process.settings.role != "witness"]
+        await asyncio.gather(*(source.check_at_start() for source in on_bus))
+
     def start(self) -> None:
         for process in self.processes:
             process.start()
@@ -369,10 +375,15 @@ async def _open(found: Sequence[RoleSettings], clock: Clock, extra_apps: Mapping
     if len(found) > 1:
         outside.inside[_host(found[0].base_url)] = httpx2.ASGITransport(app)
     bus = await _open_bus(found[0], clock)
+    audit_role = next((settings for settings in found if settings.role == "audit"), None)
+    # the audit role asks its own app, which does not listen yet when it starts; in `all` every role does
+    inside = {} if audit_role is None else {_host(audit_role.base_url): httpx2.ASGITransport(app)}
     processes = []
     faces: dict[str, str] = {}
     for settings in found:
-        process = await RoleProcess.open(settings, bus, clock)
+        audit_url = audit_role.base_url if audit_role is not None else settings.audit_url
+        ask_log = asking(Sender(frozenset({_host(audit_url)}), inside).send, audit_url) if audit_url else None
+        process = await RoleProcess.open(settings, bus, clock, ask_log)
         processes.append(process)
         for prefix, (title, components) in (await ROLES[settings.role](process, outside)).items():
             url = _host(settings.base_url) + prefix

@@ -26,8 +26,11 @@ from gateway.protocol.clock import Clock, SystemClock
 from gateway.protocol.errors import GatewayError
 from gateway.runtime.keys import KeyFileError
 from gateway.runtime.observability import Readiness, configure_logging, health_routes
+from gateway.runtime.resume import Decision, Resumed, ResumeError
+from gateway.runtime.resume import resume as begin_epoch
 from gateway.runtime.schema import SchemaError
 from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
+from gateway.runtime.source_watch import SourceBehindError
 from gateway.sandbox.bank import create_bank
 from gateway.sandbox.folders import complete, rebase
 
@@ -107,6 +110,38 @@ def migrate(folder: Path) -> list[str]:
         return asyncio.run(roles.migrate_one(folder, SystemClock()))
 
 
+def resume(folder: Path, decision: Decision) -> Resumed:
+    """Have the role of a folder begin a new source epoch, after its database was set back to an older backup.
+
+    The role must not run. On the embedded bus nobody else does either, and the audit role is asked in this process;
+    on Kafka it is asked at the setting `audit_url`. `StartError` where there is nothing to resume.
+    """
+    with _told():
+        return asyncio.run(_resume(folder, decision))
+
+
+async def _resume(folder: Path, decision: Decision) -> Resumed:
+    clock = SystemClock()
+    settings = load_settings(folder)
+    kind, _, place = settings.bus.partition(":")
+    data = Path(place).resolve().parent
+    whole = kind == "embedded"
+    folders = [data, *(data / "roles" / name for name in roles.IN_ALL)] if whole else [folder]
+    locks = [lock_folder(one) for one in folders]
+    configure_logging("warning", clock)
+    gateway = await (roles.open_all(data, clock) if whole else roles.open_one(folder, clock))
+    try:
+        processes = {process.settings.instance: process for process in gateway.processes}
+        if whole:
+            await processes["audit"].catch_up()
+        process = processes[settings.instance]
+        return await begin_epoch(process.source, process.outbox.sender, decision)
+    finally:
+        await gateway.close()
+        for lock in locks:
+            lock.release()
+
+
 def find_role_folder(data: Path, role: str, instance: str = "") -> Path:
     """Find a role in a data folder: by the name of its instance, else its own, else the only `<role>-…`."""
     present = sorted(path.parent.name for path in data.glob("roles/*/settings.toml"))
@@ -139,6 +174,7 @@ async def _serve(folder: Path, role: str | None, host: str, port: int | None, lo
             gateway = await roles.open_all(folder, clock, extra_apps=_sandbox_apps(folder, url, clock))
         else:
             gateway = await roles.open_one(folder, clock)
+        await gateway.check_sources()
     server = _Server(
         uvicorn.Config(
             gateway.app,
@@ -226,7 +262,15 @@ def _told() -> Iterator[None]:
     """Turn what a wrong or absent setting, file, key, schema or database raises into one sentence."""
     try:
         yield
-    except (FolderInUseError, SettingsError, KeyFileError, SchemaError, VerificationError) as error:
+    except (
+        FolderInUseError,
+        SettingsError,
+        KeyFileError,
+        SchemaError,
+        VerificationError,
+        SourceBehindError,
+        ResumeError,
+    ) as error:
         raise StartError(str(error)) from None
     except GatewayError as error:
         raise StartError(f"{error.code}: {error.sentence}") from None

@@ -5,15 +5,18 @@ The verifier's half is written independently in `audit/proof.py`; a test holds t
 
 import base64
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from gateway.protocol.canonical import canonical, parse_b64url
+from gateway.protocol.canonical import canonical, parse_b64url, read_json_object
+from gateway.protocol.errors import BadSignatureError, MalformedInputError
 from gateway.protocol.jose import PrivateKey, PublicKey
 
 LEAF_DOMAIN = b"szhk-leaf/1\n"
@@ -50,6 +53,29 @@ def entry(body: Mapping[str, Any], source: str, key: PrivateKey) -> bytes:
     signature = key.sign_raw(LEAF_DOMAIN + raw + b"\n")
     line = base64.b64encode(_note_key_id_of(source, key.public.x) + signature).decode()
     return raw + f"\n— {source} {line}\n".encode()
+
+
+def read_entry(raw: bytes, source: str, keys: Iterable[PublicKey]) -> dict[str, Any]:
+    """Read the body of an entry that one of `keys` has signed under the name `source`, as `entry` writes it.
+
+    `MalformedInputError` for bytes that are no entry, `BadSignatureError` where none of the keys signed it.
+    """
+    body, _, line = raw.partition(b"\n")
+    try:
+        dash, name, packed = line.decode().rstrip("\n").split(" ")
+        payload = base64.b64decode(packed, validate=True)
+    except ValueError:
+        raise MalformedInputError("json.malformed") from None
+    if (dash, name) != ("—", source):
+        raise BadSignatureError("jws.signature")
+    for key in keys:
+        if payload[:4] == note_key_id(source, parse_b64url(key.x)):
+            try:
+                Ed25519PublicKey.from_public_bytes(parse_b64url(key.x)).verify(payload[4:], LEAF_DOMAIN + body + b"\n")
+            except InvalidSignature:
+                break
+            return read_json_object(body)
+    raise BadSignatureError("jws.signature")
 
 
 def verifier_key(name: str, key: PublicKey, kind: bytes = b"\x01") -> str:

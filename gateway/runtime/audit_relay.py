@@ -88,7 +88,8 @@ class AuditRelay:
     async def step(self) -> int:
         """Number, sign and publish one batch; returns how many records went out."""
         self.held.let_go()
-        found = () if self.held.until else await self.database.write(self._number)
+        waits = self.held.until or self.outbox.admission.behind is not None
+        found = () if waits else await self.database.write(self._number)
         if not found:
             return 0
         entries = await self.database.read(partial(self._entries, numbered=found))

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 import structlog
-from sqlalchemy import BigInteger, Integer, Update, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Integer, Update, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import postgresql
 
 from gateway.protocol.canonical import compact, read_json_object
@@ -23,9 +23,10 @@ from gateway.protocol.clock import Clock, rfc3339
 from gateway.runtime.database import Database, OneStatement, Transaction
 from gateway.runtime.observability import FEED_NUMBERED
 from gateway.runtime.paging import Cursors
-from gateway.runtime.tables import feed, feed_cursors
+from gateway.runtime.tables import FIRST_EPOCH, feed, feed_cursors
 
 NUMBERED_MAX = 500
+POSITIONS_OF_AN_EPOCH = 1 << 40
 IDLE_S = 0.5
 GATHER_S = 0.01
 """A short pause before numbers are given: items come in bursts, and so do the readers that each number wakes."""
@@ -50,6 +51,9 @@ class FeedSequencer:
     clock: Clock
     storage: bytes = field(repr=False)
     """The role's storage key, from which the cursors' key is derived."""
+    epoch: int = FIRST_EPOCH
+    """The role's source epoch. Each has positions of its own above those before: after a restore no reader's cursor,
+    which may be ahead of the restored feed, skips what is new."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _arrived: dict[str, asyncio.Event] = field(default_factory=dict)
     _answer_at_once: bool = False
@@ -85,7 +89,8 @@ class FeedSequencer:
 
     async def step(self) -> int:
         """Number one batch; returns how many rows got a position."""
-        numbered = [row.tenant for row in await self.database.write(_NUMBERING, key="feed")]
+        numbering = OneStatement(_NUMBERING, {"base": (self.epoch - FIRST_EPOCH) * POSITIONS_OF_AN_EPOCH})
+        numbered = [row.tenant for row in await self.database.write(numbering, key="feed")]
         for tenant in set(numbered):
             event = self._arrived.pop(tenant, None)
             if event is not None:
@@ -149,13 +154,16 @@ def _numbering() -> Update:
     waiting = _UNNUMBERED.limit(NUMBERED_MAX).subquery("waiting")
     given = feed.alias("given")
     last = select(func.coalesce(func.max(given.c.position), 0)).where(given.c.tenant == waiting.c.tenant)
+    base = bindparam("base", type_=BigInteger)
+    last_number = last.scalar_subquery()
+    start = case((last_number < base, base), else_=last_number)
     place = func.row_number().over(partition_by=waiting.c.tenant, order_by=waiting.c.id)
-    numbered = select(waiting.c.id, (last.scalar_subquery() + place).label("position")).subquery("numbered")
+    numbered = select(waiting.c.id, (start + place).label("position")).subquery("numbered")
     numbering = update(feed).where(feed.c.id == numbered.c.id).values(position=numbered.c.position)
     return numbering.returning(feed.c.tenant)
 
 
-_NUMBERING = OneStatement(_numbering())
+_NUMBERING = _numbering()
 
 
 def _scope(tenant: str) -> str:

@@ -7,6 +7,7 @@ A SQLite file has one process, which holds the folder's lock: there a restart ta
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,6 +44,8 @@ class JobRunner:
     renew: timedelta = LEASE / 3
     """How long before its end a lease is renewed, and how often while a job runs."""
     stopping: Stopping = field(default_factory=Stopping)
+    may_run: Callable[[], bool] = lambda: True
+    """False while the role may do nothing: its leases run out, and its jobs wait."""
 
     def __post_init__(self) -> None:
         self.holder = self.role if isinstance(self.database, SqliteDatabase) else mint(self.role)
@@ -53,9 +56,10 @@ class JobRunner:
         try:
             while not self.stopping:
                 try:
-                    if self.clock.now() + self.renew > held_until:
+                    may_run = self.may_run()
+                    if may_run and self.clock.now() + self.renew > held_until:
                         held_until = await self._take(job)
-                    if held_until > self.clock.now():
+                    if may_run and held_until > self.clock.now():
                         held_until = await self._run_held(job, deps, held_until)
                         JOBS.labels(job.name, "done").inc()
                 except Exception as error:  # noqa: BLE001 what a job needs is away: the next round tries again

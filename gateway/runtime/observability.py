@@ -51,6 +51,12 @@ BUS_CLIENT_STATE = Enum(
 BUS_UNKNOWN_SENDS = Counter("gateway_bus_unknown_sends_total", "Records sent without an answer; they are sent again")
 BUS_REBALANCES = Counter("gateway_bus_rebalances_total", "Partitions given to a member anew", ["consumer"])
 LOOP_LAG = Gauge("gateway_loop_lag_seconds", "How much too late a timer ran: what blocks the event loop", ["role"])
+SOURCE_STOPPED = Gauge(
+    "gateway_source_stopped", "1 where the log takes nothing more of a source, as `role` sees it", ["role", "source"]
+)
+SOURCE_UNANSWERED = Gauge(
+    "gateway_source_unanswered_seconds", "Since when the audit role has not said what the log has of a role", ["role"]
+)
 COMPONENT_GAUGES = {
     "breaks_open": Gauge("gateway_bank_breaks_open", "Bank rows that wait for a person", ["role"]),
     "breaks_oldest": Gauge("gateway_bank_breaks_oldest_seconds", "Age of the oldest break that waits", ["role"]),

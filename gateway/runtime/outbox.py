@@ -83,6 +83,8 @@ class Admission:
     bytes_max: int
     rows: int = 0
     bytes: int = 0
+    behind: str | None = None
+    """Why the role may take, send and do nothing more: the log knows more of it than its database. Owner: the watch."""
 
     def count(self, rows: int, size: int) -> None:
         self.rows += rows

@@ -12,11 +12,12 @@ from datetime import timedelta
 from functools import partial
 
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Request
 from sqlalchemy import delete, literal, select
 
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.errors import UnavailableError
 from gateway.protocol.exchange import parse_message
 from gateway.protocol.registry import Trust
 from gateway.runtime import failpoints, tables
@@ -38,6 +39,7 @@ from gateway.runtime.pace import Stopping
 from gateway.runtime.relay import Relay
 from gateway.runtime.schema import migrate
 from gateway.runtime.settings import RoleSettings, claim_database
+from gateway.runtime.source_watch import AskLog, SourceWatch, load_epoch
 from gateway.runtime.supervised import within
 from gateway.runtime.verbatim import VerbatimReader
 from gateway.runtime.waiting import Gauges, Reading, read_waiting
@@ -45,6 +47,10 @@ from gateway.runtime.web.links import face_routes
 from gateway.runtime.web.reference import reference_routes
 from gateway.runtime.worker import Worker
 
+CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+BEHIND_S = 60
+CATCH_UP_S = 120.0
+CATCH_UP_LOOK_S = 0.05
 HOUR_S = 3600.0
 MEASURE_S = 10.0
 RESTART_S = 1.0
@@ -71,6 +77,7 @@ class RoleProcess:
     trust: TrustHolder
     outbox: Outbox
     feed: FeedSequencer
+    source: SourceWatch
     components: list[Component] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
@@ -84,7 +91,7 @@ class RoleProcess:
     _relays: "dict[asyncio.Task[None], Relay | AuditRelay]" = field(default_factory=dict)
 
     @classmethod
-    async def open(cls, settings: RoleSettings, bus: Bus, clock: Clock) -> "RoleProcess":
+    async def open(cls, settings: RoleSettings, bus: Bus, clock: Clock, ask_log: AskLog | None = None) -> "RoleProcess":
         """Open database and keys; refuses another role's database and weak or missing keys."""
         failpoints.arm(settings.failpoint)
         keyring = Keyring.load(settings.keys)
@@ -97,6 +104,7 @@ class RoleProcess:
         )
         migrate(database, "runtime", "gateway.runtime.migrations", settings.migration_lock_s)
         claim_database(database, settings.instance)
+        epoch = await database.read(load_epoch)
         sender = Sender(
             role=settings.instance,
             custody=settings.custody,
@@ -104,11 +112,16 @@ class RoleProcess:
             vault=Vault(keyring.storage),
             trust=trust,
             clock=clock,
+            epoch=epoch,
         )
         limits = {"rows_max": settings.outbox_rows_max, "bytes_max": settings.outbox_bytes_max}
         admission = await load_admission(database, **limits)
-        feed = FeedSequencer(database, clock, keyring.storage)
-        return cls(settings, clock, bus, database, keyring, trust, Outbox(sender, admission), feed)
+        feed = FeedSequencer(database, clock, keyring.storage, epoch)
+        stopping = Stopping()
+        audit_keys = (key.public for kid, key in keyring.keys.items() if kid.startswith(f"{settings.instance}/audit/"))
+        source = SourceWatch(settings.instance, tuple(audit_keys), database, admission, ask_log, stopping)
+        outbox = Outbox(sender, admission)
+        return cls(settings, clock, bus, database, keyring, trust, outbox, feed, source, stopping=stopping)
 
     def add(self, component: Component) -> None:
         """Migrate a component's tables and take it in."""
@@ -133,7 +146,7 @@ class RoleProcess:
         app.include_router(token_routes(issuer))
         for component in components:
             for router in component.routers:
-                app.include_router(router)
+                app.include_router(router, dependencies=[Depends(self._refuse_while_behind)])
         if self.settings.role != "witness" and not self._operated:
             self._operated = True  # once a role, at its first face
             operations = Operations(self.database, self.outbox, self.clock, self.workers, self.components)
@@ -144,19 +157,46 @@ class RoleProcess:
         app.include_router(face_routes(title))
         return app
 
+    async def _refuse_while_behind(self, request: Request) -> None:
+        """Change nothing where the log knows more than this database: what would be answered could not be kept."""
+        if request.method in CHANGES and self.outbox.admission.behind is not None:
+            raise UnavailableError("source.behind-log", retry_after_s=BEHIND_S)
+
     def start(self) -> None:
         """Start relays, workers, sequencer and timers as tasks of the running loop; a witness is not on the bus."""
         self.readiness.add("database", self._why_no_database)
         self._run(partial(watch_loop, self.settings.instance), "loop lag")
         if self.settings.role != "witness":
             self.readiness.add("bus", self.bus.why_unready)
+            self.readiness.add("source", self.source.why_unready)
+            self._run(self.source.run, "source")
             self._start_relays()
         for component in self.components:
             self._start_component(component)
-        jobs = JobRunner(self.database, self.clock, self.settings.instance, stopping=self.stopping)
+        jobs = JobRunner(
+            self.database,
+            self.clock,
+            self.settings.instance,
+            stopping=self.stopping,
+            may_run=lambda: self.outbox.admission.behind is None,
+        )
         for component in self.components:
             for job in component.jobs:
                 self._rounds.append(self._run(partial(jobs.run, job, component.deps), job.name))
+
+    async def catch_up(self) -> None:
+        """Take what lies on the bus for readers of verbatim topics, while the role does not run; `TimeoutError`."""
+        for component in (component for component in self.components if component.verbatim):
+            stopping = Stopping()
+            reader = VerbatimReader(component, self.settings.instance, self.bus, stopping)
+            reading = asyncio.create_task(reader.run())
+            try:
+                async with asyncio.timeout(CATCH_UP_S):
+                    while reader.consumer is None or any((await reader.consumer.lag()).values()):  # noqa: ASYNC110
+                        await asyncio.sleep(CATCH_UP_LOOK_S)
+            finally:
+                stopping.set()
+                await reading
 
     async def _why_no_database(self) -> None:
         """Ask the database anything; what it raises, or that it is slow, is the reason."""

@@ -88,6 +88,8 @@ class Relay:
     async def step(self) -> int:
         """Publish one batch; returns how many rows were marked. Raises what failed once the rest is marked."""
         self.held.let_go()
+        if self.outbox.admission.behind is not None:
+            return 0
         here = and_(outbox_table.c.published_at.is_(None), self.held.others(outbox_table.c.topic, outbox_table.c.key))
         unpublished = select(outbox_table).where(here).order_by(outbox_table.c.id).limit(BATCH_MAX)
         found = await self.database.fetch(unpublished)

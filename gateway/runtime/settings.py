@@ -80,6 +80,9 @@ class RoleSettings(BaseSettings):
     """How others reach this role, with its prefix and without a trailing slash: `https://hub.example/hk`."""
     inner_url: str = Field(default="", pattern=r"^(https?://[^/?#]+(/[^?#]*[^/?#])?)?$")
     """How other roles reach this one, where that is not `base_url`; a login may name either."""
+    audit_url: str = Field(default="", pattern=r"^(https?://[^/?#]+(/[^?#]*[^/?#])?)?$")
+    """How this role reaches the audit role, with its prefix: there it asks what the log has of it. In role `all` it is
+    known without this."""
     outbox_rows_max: int = Field(default=100_000, ge=1)
     outbox_bytes_max: int = Field(default=1 << 30, ge=1)
     bill_bytes_max: int = Field(default=8 << 20, ge=1024)

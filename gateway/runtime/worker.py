@@ -51,6 +51,7 @@ RETRY_EVERY_S = 0.2
 HALTS_MAX = 3
 HALTS_WINDOW = timedelta(seconds=60)
 RETRIES_MAX = 10_000
+SOURCE_BEHIND = "source.behind-log"
 EPOCH_LEFT = "stream.epoch-left"
 """The code of a genuine message of an epoch that its sender has left: kept for an operator, applied by nobody."""
 
@@ -193,6 +194,8 @@ class Worker:
 
     async def _why_wait(self) -> str | None:
         """Say why nothing more may be fetched; rows are counted only when our own count reaches the limit."""
+        if self.outbox.admission.behind is not None:
+            return SOURCE_BEHIND
         if self._retries is None or self._retries >= self.retries_max:
             try:
                 self._retries = await self.database.read(self._count_retries)
@@ -373,7 +376,8 @@ class Worker:
         back_off = BackOff()
         while not self.stopping:
             try:
-                due = [] if self.stopped else await self._due()
+                may_take = self.stopped is None and self.outbox.admission.behind is None
+                due = await self._due() if may_take else []
                 await self.process(due)
                 back_off.succeeded()
                 if not due:  # what was taken may have been what others wait behind: look again at once

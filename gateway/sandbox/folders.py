@@ -135,6 +135,8 @@ def _write_role(sandbox: Sandbox, role: str, extra: Mapping[str, str]) -> None:
     }
     if sandbox.layout.inner:
         settings["inner_url"] = sandbox.layout.inner_url_of(role)
+    if kind not in ("witness", "audit"):
+        settings["audit_url"] = sandbox.layout.inner_url_of("audit")
     if kind != "witness":
         settings |= _bus(sandbox.layout, role, folder)
     if sandbox.layout.database:
