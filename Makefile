@@ -6,7 +6,7 @@ AT_PORT = $(if $(PORT),--port $(PORT))
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo run test rehearsal outage check lint types imports bench lock clean
+.PHONY: help demo run test quick rehearsal outage check lint types imports format pages bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,6 +34,9 @@ run: $(VENV)/demo.stamp ## serve what the demo left, at the demo's port or at an
 test: $(VENV)/test.stamp ## all tests; what this machine lacks skips aloud
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
+quick: $(VENV)/test.stamp ## unit and conformance tests, while you work
+	@$(BIN)/python -m pytest tests/unit tests/conformance --quiet --numprocesses auto --maxprocesses 4 --dist worksteal
+
 rehearsal: $(VENV)/test.stamp ## play compose.yaml without containers, on a real Kafka and PostgreSQL
 	@$(BIN)/python -m pytest tests/acceptance/test_rehearsal.py tests/architecture/test_compose.py
 
@@ -52,6 +55,13 @@ types: $(VENV)/test.stamp ## mypy, strict, tests included
 
 imports: $(VENV)/test.stamp ## import-linter: who may know whom
 	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/test.stamp ## ruff: format, and fix what it can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+pages: $(VENV)/test.stamp ## write topics.md and docs/reference anew from their tables
+	@$(BIN)/python -m tests.architecture.reference_pages
 
 bench: $(VENV)/test.stamp ## measure; writes build/bench.json
 	@$(BIN)/python -m tests.bench
