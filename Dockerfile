@@ -10,6 +10,14 @@ COPY settlement settlement
 COPY audit audit
 RUN /opt/gateway/bin/pip install --no-cache-dir --disable-pip-version-check --no-build-isolation --no-deps .
 
+# What all tests want of a system, for .devcontainer; the image of the roles takes nothing from it.
+FROM python:3.11.14-slim-bookworm AS dev
+RUN apt-get update -q \
+  && apt-get install -q -y --no-install-recommends git make postgresql openjdk-17-jre-headless maven \
+  && rm -rf /var/lib/apt/lists/* \
+  && useradd --create-home --uid 1000 dev
+USER dev
+
 FROM python:3.11.14-slim-bookworm
 COPY --from=build /opt/gateway /opt/gateway
 ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -24,6 +24,12 @@ $(VENV)/test.stamp: requirements-dev.lock $(VENV)/demo.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
+build/node/bin/node: requirements-node.lock
+	@echo "bringing Node for examples/insurer-node from requirements-node.lock (hashes required) …"
+	@$(PYTHON) -m venv build/node
+	@build/node/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-node.lock
+	@touch $@
+
 demo: $(VENV)/demo.stamp ## walk one claim through a sandbox, from the bill to the proven log; leaves build/demo (PORT=…)
 	@$(BIN)/gateway demo --data build/demo $(AT_PORT)
 
