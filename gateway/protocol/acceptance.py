@@ -27,6 +27,8 @@ _UUID = re.compile(r"(?:urn:uuid:|msg_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{
 _SEPARATORS = re.compile(r"[._:-]")
 _MOBILE = re.compile(r"(?:86)?1[3-9][0-9]{9}")
 """A mainland mobile number (Ministry of Industry and Information Technology, numbering plan)."""
+_SHORT_NUMBER = re.compile(r"[A-Z]{0,2}[0-9]{6,18}[0-9AX]?")
+"""What every number of a person looks like; tokens of machines are longer, and most are sorted out here."""
 _OF_PERSONS = ("hkid", "cn_id_gb11643", "hrp_format_only")
 
 Check = Callable[[Any], str | None]
@@ -43,6 +45,8 @@ def _id_fault(text: str) -> str | None:
 
 
 def _is_of_a_person(token: str) -> bool:
+    if _SHORT_NUMBER.fullmatch(token) is None:
+        return False
     return _MOBILE.fullmatch(token) is not None or any(_parses(scheme, token) for scheme in _OF_PERSONS)
 
 

@@ -1,5 +1,6 @@
 """What partners may write in R4 beside what we read, and what they may not: no correct answer is disputed for it."""
 
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -139,7 +140,21 @@ def test_an_unknown_extension_is_left_out_whatever_the_type_of_its_value(name: s
 def test_an_unknown_extension_is_left_out_before_its_invariants_are_checked(extension: dict[str, Any]) -> None:
     value = a_response(extension=[extension])
 
-    assert amount_of(parse_resource(ClaimResponse, value)) == ALL
+    response = parse_resource(ClaimResponse, value)
+
+    assert (response.extension, amount_of(response)) == ((), ALL)
+
+
+def test_extensions_deep_in_one_another_cost_no_more_than_their_length() -> None:
+    deep: dict[str, Any] = {"url": URL, "valueCoding": {}}
+    for _ in range(28):
+        deep = {"url": URL, "extension": [deep, {"url": URL, "valueCoding": {}}]}
+    started = time.monotonic()
+
+    response = parse_resource(ClaimResponse, a_response(extension=[deep] * 50))
+
+    assert (response.extension, amount_of(response)) == ((), ALL)
+    assert time.monotonic() - started < 1
 
 
 UNKNOWN: dict[str, Callable[[dict[str, Any]], Any]] = {

@@ -75,17 +75,24 @@ def _keep(
 
 def _keep_member(models: tuple[type[Element], ...], member: Any, place: Place, places: dict[Place, list[int]]) -> Any:
     if not isinstance(member, list):
-        model = _model_for(models, member)
-        return member if model is None else _keep(model, member, place, places)
-    kept = [index for index, one in enumerate(member) if not _is_left_out(models, one)]
+        return _keep_one(models, member, place, places)
+    kept: list[int] = []
+    values: list[Any] = []
+    for index, one in enumerate(member):
+        if _is_left_out(models, one):
+            continue
+        values.append(_keep_one(models, one, (*place, len(values)), places))
+        kept.append(index)
     if len(kept) < len(member):
         places[place] = kept
-    values = []
-    for position, index in enumerate(kept):
-        model = _model_for(models, member[index])
-        one = member[index]
-        values.append(one if model is None else _keep(model, one, (*place, position), places))
     return values
+
+
+def _keep_one(models: tuple[type[Element], ...], value: Any, place: Place, places: dict[Place, list[int]]) -> Any:
+    model = _model_for(models, value)
+    if model is None or (model is Extension and not _is_ours(value)):
+        return value
+    return _keep(model, value, place, places)
 
 
 def _is_left_out(models: tuple[type[Element], ...], member: Any) -> bool:
@@ -95,7 +102,7 @@ def _is_left_out(models: tuple[type[Element], ...], member: Any) -> bool:
     if not isinstance(member, dict):
         return False
     if models == (Extension,):
-        return _is_foreign(member)
+        return not _is_ours(member) and not _is_readable(member)
     if "resource" in _fields(models[0]):
         resource = member.get("resource")
         return resource is None or (
@@ -106,16 +113,23 @@ def _is_left_out(models: tuple[type[Element], ...], member: Any) -> bool:
     return False
 
 
-def _is_foreign(extension: Mapping[str, Any]) -> bool:
-    """Tell whether an extension of somebody else is none that the subset can hold."""
+def _is_ours(extension: Mapping[str, Any]) -> bool:
     url = extension.get("url")
-    if (isinstance(url, str) and url.startswith(OURS)) or _holds_modifier(extension):
-        return False
-    try:
-        Extension.model_validate(_keep(Extension, extension, (), {}), extra="ignore", by_alias=True, by_name=False)
-    except ValidationError:
+    return isinstance(url, str) and url.startswith(OURS)
+
+
+def _is_readable(extension: Mapping[str, Any]) -> bool:
+    """Tell whether the subset can hold an extension of somebody else as it is, or must name what it may turn.
+
+    It is taken or left out as a whole, so that each is looked at once, however deep they lie in one another.
+    """
+    if _holds_modifier(extension):
         return True
-    return False
+    try:
+        Extension.model_validate(extension, extra="ignore", by_alias=True, by_name=False)
+    except ValidationError:
+        return False
+    return True
 
 
 def _holds_modifier(value: Any) -> bool:
