@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gateway.claims.states import CLOSE_REASONS
 from gateway.protocol.canonical import pretty
 
 if TYPE_CHECKING:
@@ -34,6 +35,17 @@ LIMIT = click.option("--limit", type=click.IntRange(min=1), default=LISTED, show
 IDS = click.argument("ids", nargs=-1, type=click.IntRange(min=1), required=True)
 REASON = click.option("--reason", required=True, type=click.Choice(REASONS))
 TICKET = click.option("--ticket", required=True, help="Where the reason is told in full, e.g. OPS-17.")
+
+RECOUP_REASONS = ("paid-back", "set-off", "written-off", "ruled", "test")
+ACTION_OF = {"close": "close-claim", "close-recoup": "close-recoup"}
+CLOSES_CLAIM = """\
+End a claim for good, once another person has confirmed it; both parties are told.
+
+\b
+The reason says what becomes of its receipts:
+""" + "\n".join(f"  {reason}: {receipts}" for reason, receipts in CLOSE_REASONS.items())
+CLOSES_RECOUP = """\
+End a recoup, once another person has confirmed it: no more money moves on the claim through the gateway."""
 
 COLUMNS: Mapping[str, Sequence[str]] = {
     "consumers": ("consumer", "topics", "lag", "stopped"),
@@ -64,6 +76,7 @@ def add_operator_commands(gateway: click.Group) -> None:
     _add_bus(gateway)
     _add_outbox(gateway)
     _add_resume(gateway)
+    _add_claim(gateway)
     _add_doctor(gateway)
 
 
@@ -295,6 +308,29 @@ def _add_resume(gateway: click.Group) -> None:
                 f" {resumed.records} record(s), {resumed.messages} message(s). Start the role as usual.",
                 err=True,
             )
+
+
+def _add_claim(gateway: click.Group) -> None:
+    @gateway.group("claim")
+    def claim() -> None:
+        """What two operators may end together: a claim that somebody's silence holds, a recoup that nobody ends."""
+
+    def asks(name: str, reasons: Sequence[str], text: str) -> None:
+        @claim.command(name, help=text)
+        @click.argument("claim_id")
+        @click.option("--reason", required=True, type=click.Choice(reasons))
+        @TICKET
+        @PROFILE
+        @click.option("--role", type=click.Choice(("core",)), default="core", show_default=True)
+        @AS_JSON
+        def close(claim_id: str, profile: Path, role: str, *, as_json: bool, **why: str) -> None:
+            from gateway.operate import act
+
+            form = {"action": ACTION_OF[name], "form": {"claim_id": claim_id, **why}}
+            _tell(_answered(act(profile, role, "requests", form)), role, as_json=as_json)
+
+    asks("close", tuple(CLOSE_REASONS), CLOSES_CLAIM)
+    asks("close-recoup", RECOUP_REASONS, CLOSES_RECOUP)
 
 
 def _add_doctor(gateway: click.Group) -> None:

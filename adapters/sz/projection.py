@@ -157,14 +157,14 @@ async def take_dispute(tx: Transaction, deps: Deps, delivery: Delivery, manifest
     claim = await _of_hospital(tx, manifest)
     await store.save_disputed_places(tx, claim, manifest.differences)
     shown: dict[str, Any] = {"differences": list(manifest.differences), "in_reply_to": manifest.in_reply_to}
-    await _tell_opened(tx, deps, delivery, claim, "disputed_by_insurer", shown)
+    await _tell_opened(tx, deps, delivery, claim, event="disputed_by_insurer", shown=shown)
 
 
 async def take_withdrawal(tx: Transaction, deps: Deps, delivery: Delivery, manifest: DisputeWithdrawnManifest) -> None:
     """Show the hospital that the insurer has taken its dispute back."""
     claim = await _of_hospital(tx, manifest)
     shown: dict[str, Any] = {"in_reply_to": manifest.in_reply_to}
-    await _tell_opened(tx, deps, delivery, claim, "dispute_withdrawn_by_insurer", shown)
+    await _tell_opened(tx, deps, delivery, claim, event="dispute_withdrawn_by_insurer", shown=shown)
 
 
 async def _of_hospital(tx: Transaction, manifest: Manifest) -> ClaimRow:
@@ -175,7 +175,7 @@ async def _of_hospital(tx: Transaction, manifest: Manifest) -> ClaimRow:
 
 
 async def _tell_opened(
-    tx: Transaction, deps: Deps, delivery: Delivery, claim: ClaimRow, event: str, shown: Mapping[str, Any]
+    tx: Transaction, deps: Deps, delivery: Delivery, claim: ClaimRow, *, event: str, shown: Mapping[str, Any]
 ) -> None:
     """Tell of a message without content, and record that it has come."""
     await _tell(tx, deps, claim, event, {"state": claim.state, "payment_state": claim.payment_state, **shown})

@@ -1,6 +1,7 @@
 """Wiring of the claims component: what it reads and which function takes it."""
 
 from gateway.claims.actions import Deps
+from gateway.claims.closing import TWO_PERSON_ACTIONS
 from gateway.claims.handlers import (
     on_acknowledged,
     on_decided,
@@ -51,4 +52,5 @@ def build(deps: Deps) -> Component:
             ),
         ),
         routers=(claims_routes(deps),),
+        two_person_actions=TWO_PERSON_ACTIONS,
     )

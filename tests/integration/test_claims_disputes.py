@@ -209,7 +209,7 @@ async def test_money_that_went_too_late_to_be_stopped_stays_paid_when_the_disput
         await withdrawn_by_hospital(core)
     for kind in ("sent", "received", "reconciled"):
         if withdrawn_first or kind != "sent":
-            await money(core, kind)  # type: ignore[arg-type]
+            await money(core, kind)
 
     claim = await core.claim(CLAIM)
 
@@ -256,7 +256,7 @@ async def test_money_that_came_back_to_a_disputed_claim_is_voided_after_all(core
 async def test_less_than_was_paid_is_asked_back_and_no_further_amount_is_taken(core: Core) -> None:
     await approved(core)
     for kind in ("instructed", "sent", "received", "reconciled"):
-        await money(core, kind)  # type: ignore[arg-type]
+        await money(core, kind)
     await disputed_by_hospital(core)
     await money(core, "too_late")
     less = (an_entry(0, 1, benefit=50_000, patient=70_000),)

@@ -4,8 +4,9 @@ A model of core and settlement: core moves the claim, settlement answers one req
 obligations in any order that its own table allows. Messages of each direction keep their order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -81,6 +82,10 @@ def given_up(claim: Claim) -> Claim:
     return claim.give_up(a_giving_up(in_reply_to=claim.dispute.msg_id))
 
 
+def closed(claim: Claim, reason: str) -> Claim:
+    return claim.close(reason)[0]
+
+
 def answered(claim: Claim, event: PaymentEvent, amount_minor: int) -> Claim:
     """Take settlement's word, and ask it again to stop money that came back, as the use case does."""
     moved = claim.pay(event, amount_minor)
@@ -114,13 +119,13 @@ class Standing:
     def moves(self) -> Iterator[tuple[str, Claim]]:
         """Yield every move that somebody may make now, with whose it is."""
         claim = self.claim
-        attempts = [
+        attempts: list[tuple[Actor, Callable[[], Claim]]] = [
             (Actor.INSURER, lambda: claim.acknowledge(an_acknowledged(based_on=claim.revision))),
             (Actor.INSURER, lambda: claim.return_unprocessed(a_returned(based_on=claim.revision))),
-            *((Actor.INSURER, lambda amount=amount: decided(claim, amount)) for amount in AMOUNTS),
+            *((Actor.INSURER, partial(decided, claim, amount)) for amount in AMOUNTS),
             (Actor.INSURER, lambda: decided(claim, ASKED, final=False)),
-            *((claim.actor(party), lambda party=party: dispute(claim, party)) for party in (HOSPITAL, INSURER)),
-            *((Actor.OPERATOR, lambda reason=reason: claim.close(reason)[0]) for reason in CLOSE_REASONS),
+            *((claim.actor(party), partial(dispute, claim, party)) for party in (HOSPITAL, INSURER)),
+            *((Actor.OPERATOR, partial(closed, claim, reason)) for reason in CLOSE_REASONS),
             (Actor.OPERATOR, claim.close_recoup),
         ]
         if claim.dispute is not None:
