@@ -20,6 +20,7 @@ from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.parameters import PathId
 from gateway.runtime.web.links import Link, Page, Section, answer_page
+from gateway.runtime.web.declared import answers, declared
 
 SourceCode = Annotated[str, Path_(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Number = Annotated[int, Path_(ge=1, lt=1 << 31)]
@@ -27,6 +28,12 @@ Auditor = Annotated[Caller, Depends(require("audit:read"))]
 SUBMISSION_BYTES_MAX = 64 * 1024
 ABOUT_LOG = """One log a year: a checkpoint and tiles that never change. Verify one off line, with keys from elsewhere:
 `python -m audit.verify log --log ADDRESS/YEAR/ --trust FILE`."""
+SIZE_TYPE = "text/x.tlog.size"
+SUBMISSION = declared(
+    {"type": "string", "description": "`old <size>`, proof hashes, an empty line, the signed checkpoint"},
+    media_type="*/*",
+)
+CONFLICT = answers(SIZE_TYPE, status=409, text=True)
 
 
 def audit_routes(deps: Deps) -> APIRouter:
@@ -93,20 +100,20 @@ def log_routes(folder: Path, vkeys: dict[str, str]) -> APIRouter:
         body = {"logs": [{"year": year, "vkey": vkey} for year, vkey in years]}
         return answer_page(request, Page("The signed log (C2SP tlog-tiles)", ABOUT_LOG, sections), body)
 
-    @routes.get("/{year}/vkey")
+    @routes.get("/{year}/vkey", response_class=PlainTextResponse)
     async def get_vkey(year: PathId) -> Response:
         """Return the log's note verifier key, one line."""
         if year not in vkeys:
             raise NotFoundError("log.unknown")
         return PlainTextResponse(vkeys[year] + "\n", headers=_headers("no-cache"))
 
-    @routes.get("/{year}/checkpoint")
+    @routes.get("/{year}/checkpoint", response_class=PlainTextResponse)
     async def get_checkpoint(year: PathId) -> Response:
         """Return the newest cosigned checkpoint, a signed note."""
         raw = _read(folder, year, CHECKPOINT, vkeys)
         return PlainTextResponse(raw.decode(), headers=_headers("no-cache"))
 
-    @routes.get("/{year}/tile/{path:path}")
+    @routes.get("/{year}/tile/{path:path}", response_class=Response, responses=answers("application/octet-stream"))
     async def get_tile(year: PathId, path: PathId) -> Response:
         """Return a hash tile or an entry bundle; its bytes never change."""
         try:
@@ -143,23 +150,27 @@ def _read(folder: Path, year: str, name: str, vkeys: dict[str, str]) -> bytes:
 def witness_routes(deps: witness.Deps) -> APIRouter:
     routes = APIRouter(tags=["witness"])
 
-    @routes.post("/add-checkpoint")
+    @routes.post("/add-checkpoint", response_class=PlainTextResponse, openapi_extra=SUBMISSION, responses=CONFLICT)
     async def post_checkpoint(request: Request) -> Response:
-        """Cosign a checkpoint that is consistent with the last one cosigned (C2SP tlog-witness)."""
-        raw = await read_body(request, SUBMISSION_BYTES_MAX, media_type="text/plain")
+        """Cosign a checkpoint that is consistent with the last one cosigned (C2SP tlog-witness).
+
+        The protocol names no media type of the request, so every one is taken, also none.
+        """
+        raw = await read_body(request, SUBMISSION_BYTES_MAX, media_type=None)
         try:
             return PlainTextResponse((await witness.add_checkpoint(deps, raw)).decode())
         except witness.WitnessRefusalError as refusal:
             if refusal.size is None:
                 return Response(status_code=refusal.status)
-            return Response(f"{refusal.size}\n", refusal.status, media_type="text/x.tlog.size")
+            # the protocol demands exactly this type; as `media_type` it would get a charset
+            return Response(f"{refusal.size}\n", refusal.status, {"content-type": SIZE_TYPE})
 
-    @routes.get("/vkey")
+    @routes.get("/vkey", response_class=PlainTextResponse)
     async def get_vkey() -> Response:
         """Return this witness's cosigning key, one line."""
         return PlainTextResponse(f"{deps.signer.vkey}\n")
 
-    @routes.get("/{origin_sha256}/checkpoint")
+    @routes.get("/{origin_sha256}/checkpoint", response_class=PlainTextResponse)
     async def get_cosigned(origin_sha256: PathId) -> Response:
         """Return the newest checkpoint cosigned for a log, named by the SHA-256 of its origin."""
         for key in deps.logs:

@@ -31,6 +31,7 @@ from gateway.runtime.resume import resume as begin_epoch
 from gateway.runtime.schema import SchemaError
 from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
 from gateway.runtime.source_watch import SourceBehindError
+from gateway.runtime.web.protocol import server_config
 from gateway.sandbox.bank import create_bank
 from gateway.sandbox.folders import complete, rebase
 
@@ -99,7 +100,7 @@ def serve_bank(folder: Path, host: str, port: int) -> None:
         app.mount("/bank", create_bank(folder, clock))
     url = _url_of(host, listening.getsockname()[1])
     log.info("serve.listening", url=url, role="bank", folder=str(folder), pid=os.getpid(), version=VERSION)
-    _Server(uvicorn.Config(app, host=host, log_config=None, access_log=False)).run([listening])
+    _Server(server_config(app, host, port)).run([listening])
     log.info("serve.stopped", pid=os.getpid())
     lock.release()
 
@@ -176,15 +177,7 @@ async def _serve(folder: Path, role: str | None, host: str, port: int | None, lo
             gateway = await roles.open_one(folder, clock)
         await gateway.check_sources()
     server = _Server(
-        uvicorn.Config(
-            gateway.app,
-            host=host,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=REQUESTS_END_S,
-        ),
-        gateway.answer_waiting,
+        server_config(gateway.app, host, listening.getsockname()[1], timeout_graceful_shutdown=REQUESTS_END_S), gateway.answer_waiting
     )
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

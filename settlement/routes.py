@@ -18,6 +18,7 @@ from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
 from gateway.runtime.parameters import PathId
+from gateway.runtime.web.declared import declared, strings
 from settlement import actions, break_store, store
 from settlement.actions import WRITER, Deps
 from settlement.batch import Batch
@@ -27,6 +28,11 @@ Reader = Annotated[Caller, Depends(require("batches:read"))]
 Approver = Annotated[Caller, Depends(require("batches:approve"))]
 APPROVAL_BYTES_MAX = 8 * 1024
 BREAKS_MAX = 1000
+APPROVAL = declared(
+    strings(approval="Compact JWS (RFC 7515) over batch_id, batch_sha256, decision, person and at"),
+    {"approval": "eyJhbGciOiJFZDI1NTE5Iiwi…"},
+    idempotent=True,
+)
 
 
 def settlement_routes(deps: Deps) -> APIRouter:
@@ -47,7 +53,7 @@ def settlement_routes(deps: Deps) -> APIRouter:
             raise NotFoundError("batch.unknown")
         return reply(200, _batch_body(found))
 
-    @routes.post("/batches/{batch_id}/approvals")
+    @routes.post("/batches/{batch_id}/approvals", openapi_extra=APPROVAL)
     async def post_approval(caller: Approver, batch_id: PathId, request: Request) -> Response:
         """Approve a batch: `{"approval": JWS}`, signed by the caller's own key over the batch hash."""
         scope = Scope(caller.client_id, "money", require_key(request), deps.clock)

@@ -243,10 +243,12 @@ async def verify_log(data: Path, command: str, *arguments: str) -> int:
 
 
 @contextlib.asynccontextmanager
-async def house(folder: Path, clock: Clock | None = None, base_url: str = BASE_URL) -> AsyncIterator[House]:
+async def house(
+    folder: Path, clock: Clock | None = None, base_url: str = BASE_URL, layout: Layout | None = None
+) -> AsyncIterator[House]:
     """Make a sandbox in `folder`, open and run every role, and wait until each has the registry release."""
     clock = clock or SystemClock()
-    sandbox = init(folder, layout=Layout(base_url), clock=clock)
+    sandbox = init(folder, layout=layout or Layout(base_url), clock=clock)
     gateway = await roles.open_all(folder, clock, extra_apps={"/bank": create_bank(folder / "bank", clock)})
     async with roles.running(gateway):
         found = House(folder, sandbox, clock, httpx2.ASGITransport(gateway.app), gateway=gateway)

@@ -13,9 +13,15 @@ from gateway.runtime.http import WAIT_S_MAX, etag, language_of, read_body, reply
 from gateway.runtime.idempotency import render, require_key
 from gateway.runtime.paging import Cursors
 from gateway.runtime.parameters import PathId
+from gateway.runtime.web.declared import declared
 
 PAGE_MAX = 200
 MOVE_BYTES_MAX = 1024
+BILL = {
+    "type": "object",
+    "required": ["billing", "consent", "coverage", "receipts", "settlement_list"],
+    "description": "A bill in the national format and what a claim needs beside it; docs/hospitals.md has every field",
+}
 
 Submitter = Annotated[Caller, Depends(require("claims:submit"))]
 Reader = Annotated[Caller, Depends(require("claims:read"))]
@@ -26,14 +32,14 @@ def hospital_routes(deps: Deps) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["claims"])
     cursors = Cursors(deps.keyring.storage)
 
-    @routes.post("/claims")
+    @routes.post("/claims", status_code=202, openapi_extra=declared(BILL, idempotent=True))
     async def post_claim(caller: Submitter, request: Request) -> Response:
         """Take a bill in: 202 with a signed receipt once durable, or every fault of the bill at once."""
         key = require_key(request)
         raw = await read_body(request, deps.bill_bytes_max)
         return render(await actions.submit(deps, caller.party, key, raw, language_of(request)), deps.keyring)
 
-    @routes.post("/validate")
+    @routes.post("/validate", openapi_extra=declared(BILL))
     async def post_validate(caller: Submitter, request: Request) -> Response:
         """Check a bill as `POST /claims` would, keep nothing; tells what was tidied and what would not be sent."""
         raw = await read_body(request, deps.bill_bytes_max)

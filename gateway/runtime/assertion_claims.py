@@ -48,7 +48,7 @@ def _audience_faults(value: Any, audiences: AbstractSet[str]) -> list[Fault]:
     names = value if isinstance(value, list) else [value]
     if not names or not all(isinstance(name, str) for name in names):
         return [Fault("assertion.claim-malformed", "/aud")]
-    return [] if audiences.intersection(names) else [Fault("assertion.other-audience", "/aud")]
+    return [Fault("assertion.other-audience", "/aud")] if audiences.isdisjoint(names) else []
 
 
 def _time_faults(name: str, value: Any, now: float) -> list[Fault]:

@@ -21,6 +21,7 @@ from gateway.runtime.operator_lists import Page
 from gateway.runtime.paging import Cursors
 from gateway.runtime.parameters import PathId
 from gateway.runtime.waiting import Gauges, read_lag, read_waiting
+from gateway.runtime.web.declared import declared
 
 Operator = Annotated[Caller, Depends(require("operate"))]
 FORM_BYTES_MAX = 16 * 1024
@@ -98,27 +99,37 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
         """List what waits for a second person, oldest first, page by page; after 24 hours it is over."""
         return await _listed(request, "requests", operations.list_requests, after, limit)
 
-    @routes.post("/parked/retry")
+    @routes.post("/parked/retry", openapi_extra=declared(Retry, {"ids": [1, 2]}, idempotent=True))
     async def post_retry(caller: Operator, request: Request) -> Response:
         """Try parked messages again: `{"ids": [1, 2]}`. A consumer that stopped after halts goes on."""
         return await _change(request, caller, Retry, operations.act)
 
-    @routes.post("/parked/drop")
+    @routes.post(
+        "/parked/drop", openapi_extra=declared(Drop, {"ids": [1], "reason": "test", "ticket": "OPS-1"}, idempotent=True)
+    )
     async def post_drop(caller: Operator, request: Request) -> Response:
         """Pass over parked messages for good: `{"ids": [1], "reason": "test", "ticket": "OPS-1"}`; bytes are kept."""
         return await _change(request, caller, Drop, operations.act)
 
-    @routes.post("/quarantine/retry")
+    @routes.post("/quarantine/retry", openapi_extra=declared(VerifyAgain, {"ids": [1]}, idempotent=True))
     async def post_quarantine_retry(caller: Operator, request: Request) -> Response:
         """Verify set-aside bytes as if just fetched: `{"ids": [1]}`; what verifies goes its way, `stay` is the rest."""
         return await _change(request, caller, VerifyAgain, operations.act)
 
-    @routes.post("/quarantine/drop")
+    @routes.post(
+        "/quarantine/drop",
+        openapi_extra=declared(Discard, {"ids": [1], "reason": "forged", "ticket": "OPS-1"}, idempotent=True),
+    )
     async def post_quarantine_drop(caller: Operator, request: Request) -> Response:
         """Forget set-aside bytes: `{"ids": [1], "reason": "forged", "ticket": "OPS-1"}`; place and hash stay."""
         return await _change(request, caller, Discard, operations.act)
 
-    @routes.post("/outbox/republish")
+    @routes.post(
+        "/outbox/republish",
+        openapi_extra=declared(
+            Republish, {"topic": "audit.records.v1", "since": "2026-01-01T00:00:00Z"}, idempotent=True
+        ),
+    )
     async def post_republish(caller: Operator, request: Request) -> Response:
         """Send published messages again: `{"topic": "…", "since": "2026-01-01T00:00:00Z"}`; receivers drop doubles."""
         return await _change(request, caller, Republish, operations.act)
@@ -128,7 +139,7 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
         """Ask for what takes two persons: `{"action": "resolve-break", "form": {…}}`; another confirms it."""
         return await _change(request, caller, Ask, operations.ask)
 
-    @routes.post("/requests/{request_id}/confirm")
+    @routes.post("/requests/{request_id}/confirm", openapi_extra=declared(Confirm, {}, idempotent=True))
     async def post_confirm(caller: Operator, request: Request, request_id: PathId) -> Response:
         """Confirm as the second person what another asked for about money: `{}`; then it happens."""
 

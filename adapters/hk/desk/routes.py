@@ -9,6 +9,7 @@ from starlette.responses import Response
 from adapters.hk.desk import actions, store
 from adapters.hk.desk.actions import Asked, Deps, Shown, answer_body
 from adapters.hk.desk.claim import DeskClaim
+from adapters.hk.desk.form import DecisionForm, ReturnForm
 from gateway.protocol.errors import ForbiddenError
 from gateway.protocol.money import Money
 from gateway.runtime.auth import Caller, require
@@ -16,9 +17,33 @@ from gateway.runtime.http import etag, read_body, reply, required_if_match
 from gateway.runtime.idempotency import render, require_key
 from gateway.runtime.paging import Cursors
 from gateway.runtime.parameters import PathId
+from gateway.runtime.web.declared import answers, declared
 
 PAGE_MAX = 200
 BODY_BYTES_MAX = 1 << 20
+DECISION = declared(
+    DecisionForm,
+    {
+        "final": True,
+        "entries": [
+            {
+                "lines": [0, 1],
+                "benefit": "800.00",
+                "patient": "200.00",
+                "other_payer": "0.00",
+                "adjusted": "0.00",
+                "class_code": "G003",
+                "text": {"en": "Not covered", "zh_hans": "不在保障范围", "zh_hant": "不在保障範圍"},
+            }
+        ],
+        "text": {"en": "Decided as agreed"},
+    },
+    idempotent=True,
+    if_match=True,
+)
+RETURN = declared(
+    ReturnForm, {"class_code": "G016", "text": {"en": "The total is wrong"}}, idempotent=True, if_match=True
+)
 
 Reader = Annotated[Caller, Depends(require("desk:read"))]
 Decider = Annotated[Caller, Depends(require("desk:decide"))]
@@ -54,20 +79,20 @@ def desk_routes(deps: Deps) -> APIRouter:
         shown = await actions.show(deps, claim_id)
         return reply(200, _shown_body(shown), {"ETag": etag(shown.claim.revision)})
 
-    @routes.get("/claims/{claim_id}/content")
+    @routes.get("/claims/{claim_id}/content", response_class=Response, responses=answers("application/fhir+json"))
     async def get_content(caller: Reader, claim_id: PathId) -> Response:
         """Return the claim's FHIR R4 collection Bundle, as the hospital sealed it."""
         _ours(deps, caller)
         raw = await actions.show_content(deps, claim_id)
         return Response(raw, media_type="application/fhir+json", headers={"Cache-Control": "no-store"})
 
-    @routes.post("/claims/{claim_id}/decision")
+    @routes.post("/claims/{claim_id}/decision", status_code=202, openapi_extra=DECISION)
     async def post_decision(caller: Decider, claim_id: PathId, request: Request) -> Response:
         """Decide by entries that explain the bill; needs Idempotency-Key and If-Match. 202, core's word at Location."""
         asked = _asked(deps, caller, claim_id, request)
         return render(await actions.decide(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
 
-    @routes.post("/claims/{claim_id}/return")
+    @routes.post("/claims/{claim_id}/return", status_code=202, openapi_extra=RETURN)
     async def post_return(caller: Decider, claim_id: PathId, request: Request) -> Response:
         """Return a claim that cannot be processed: `{class_code, text}`; needs Idempotency-Key and If-Match."""
         asked = _asked(deps, caller, claim_id, request)

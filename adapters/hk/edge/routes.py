@@ -1,6 +1,6 @@
 """The insurer's API: a pull inbox that never skips, messages in and out, and what became of them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
@@ -15,9 +15,18 @@ from gateway.runtime.database import Transaction
 from gateway.runtime.http import read_body, reply
 from gateway.runtime.idempotency import render, require_key
 from gateway.runtime.parameters import PathId
+from gateway.runtime.web.declared import declared, strings
 
 PAGE_MAX = 200
 WAIT_S_MAX = 30
+CURSOR = strings(after="The `next` of a page of the inbox")
+POSTED: dict[str, Any] = strings(manifest="Compact JWS (RFC 7515) by the author") | {
+    "properties": {
+        "manifest": {"type": "string", "description": "Compact JWS (RFC 7515) by the author over the clear fields"},
+        "dossier": {"type": "string", "description": "JWE in JSON form (RFC 7516), where the message has content"},
+    },
+}
+POSTED_EXAMPLE = {"manifest": "eyJhbGciOiJFZDI1NTE5Iiwi…", "dossier": '{"protected":"eyJlbmMi…"}'}
 
 Reader = Annotated[Caller, Depends(require("inbox:read"))]
 Writer = Annotated[Caller, Depends(require("messages:write"))]
@@ -37,7 +46,7 @@ def inbox_routes(deps: Deps) -> APIRouter:
         page = await deps.feed.page(caller.party, after, limit=limit, wait_s=wait)
         return reply(200, {"items": list(page.items), "next": page.next})
 
-    @routes.post("/inbox/ack")
+    @routes.post("/inbox/ack", status_code=204, openapi_extra=declared(CURSOR, {"after": "AbC-…"}))
     async def post_ack(caller: Reader, request: Request) -> Response:
         """Remember that the caller has taken everything up to a cursor: `{"after": cursor}`. Repeating is harmless."""
         found = read_json_object(await read_body(request, 4096))
@@ -56,7 +65,7 @@ def inbox_routes(deps: Deps) -> APIRouter:
 
         return Response(await deps.database.read(query), media_type="application/json")
 
-    @routes.post("/messages")
+    @routes.post("/messages", status_code=202, openapi_extra=declared(POSTED, POSTED_EXAMPLE, idempotent=True))
     async def post_message(caller: Writer, request: Request) -> Response:
         """Take a signed answer: `{manifest, dossier?}`. 202 with a receipt once durable; the outcome is at Location."""
         key = require_key(request)

@@ -22,6 +22,7 @@ from gateway.protocol.canonical import compact, pretty
 
 POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 DEPTH_MAX = 8
+JSON_ONLY = {"application/json"}
 PROBLEM_SCHEMA: Mapping[str, Any] = {
     "title": "Problem",
     "description": "A failure (RFC 9457). It never carries a value that was sent.",
@@ -113,9 +114,12 @@ def document(app: FastAPI, root_path: str = "") -> dict[str, Any]:
         responses = operation["responses"]
         if operation.get("security"):
             responses |= {code: {"description": text} for code, text in _SHARED.items() if code not in responses}
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            schemas |= content["schema"].pop("$defs", {})
         responses.setdefault("default", {"description": "Every other failure"})
         for status, response in responses.items():
-            if not status.startswith(("1", "2", "3")):
+            # FastAPI declares its own form of a 422; another content is the route's own
+            if not status.startswith(("1", "2", "3")) and set(response.get("content", JSON_ONLY)) == JSON_ONLY:
                 response["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
                 if status == "422":
                     response["description"] = "Well-formed but wrong: all faults at once"
