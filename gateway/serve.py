@@ -177,7 +177,8 @@ async def _serve(folder: Path, role: str | None, host: str, port: int | None, lo
             gateway = await roles.open_one(folder, clock)
         await gateway.check_sources()
     server = _Server(
-        server_config(gateway.app, host, listening.getsockname()[1], timeout_graceful_shutdown=REQUESTS_END_S), gateway.answer_waiting
+        server_config(gateway.app, host, listening.getsockname()[1], timeout_graceful_shutdown=REQUESTS_END_S),
+        gateway.answer_waiting,
     )
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -242,7 +243,7 @@ def _lock_bus(settings: RoleSettings, locked: Path) -> Iterator[FolderLock]:
 
 
 def _sandbox_apps(folder: Path, url: str, clock: Clock) -> dict[str, Any]:
-    """Mount the simulated bank where the data folder is a sandbox, and point its profiles at this address and complete it."""
+    """Mount the simulated bank where the data folder is a sandbox, point its profiles at this address, complete it."""
     if not (folder / MARKER).is_file():
         return {}
     rebase(folder, url)

@@ -58,17 +58,17 @@ class Notes:
     normalised: list[str] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)
 
-    def broke(self, code: str, pointer: str, **bounds: int | str) -> None:
+    def broke(self, code: str, pointer: str, **facts: int | str) -> None:
         self.broken.add(pointer)
-        self.also(code, pointer, **bounds)
+        self.also(code, pointer, **facts)
 
     def tidied(self, pointer: str) -> None:
         if len(self.normalised) < NORMALISED_MAX and self.normalised[-1:] != [pointer]:
             self.normalised.append(pointer)
 
-    def also(self, code: str, pointer: str, **bounds: int | str) -> None:
+    def also(self, code: str, pointer: str, **facts: int | str) -> None:
         if len(self.faults) < FAULTS_MAX:
-            self.faults.append(Fault(code, pointer, tuple(bounds.items())))
+            self.faults.append(Fault(code, pointer, facts))
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class Fields:
             self.notes.broke("field.unreadable-character", f"{self.at}/{name}")
             return None
         if len(value) > characters_max:
-            self.notes.broke("field.string-too-long", f"{self.at}/{name}", max=characters_max)
+            self.notes.broke("field.string-too-long", f"{self.at}/{name}", maxLength=characters_max)
             return None
         if value != raw:
             self.notes.tidied(f"{self.at}/{name}")
@@ -140,7 +140,7 @@ class Fields:
             return None
         value = normal_form(text, parse)
         if len(value) > characters_max:
-            self.notes.broke("field.string-too-long", f"{self.at}/{name}", max=characters_max)
+            self.notes.broke("field.string-too-long", f"{self.at}/{name}", maxLength=characters_max)
             return None
         if value != text:
             self.notes.tidied(f"{self.at}/{name}")
@@ -170,7 +170,7 @@ class Fields:
             return None
         kept = _without_zeros(value, decimals_max)
         if kept is None:
-            self.notes.broke("field.number-precision", pointer, max_digits=DIGITS_MAX, max_decimals=decimals_max)
+            self.notes.broke("field.number-precision", pointer, digits=DIGITS_MAX, decimals=decimals_max)
             return None
         if kept.as_tuple() != value.as_tuple():
             self.notes.tidied(pointer)
@@ -188,7 +188,7 @@ class Fields:
         """Read a whole number from `least` to `most`."""
         value = self.number(name, 0)
         if f"{self.at}/{name}" not in self.notes.broken and not least <= value <= most:
-            self.notes.broke("field.out-of-range", f"{self.at}/{name}", min=least, max=most)
+            self.notes.broke("field.out-of-range", f"{self.at}/{name}", minimum=least, maximum=most)
         return int(value) if least <= value <= most else least
 
     def flag(self, name: str) -> bool:
@@ -256,7 +256,7 @@ class Fields:
         """Descend into a list of objects; more than `items_max` of them are not read."""
         values = self._list(name, required=required)
         if len(values) > items_max:
-            self.notes.broke("field.too-many", f"{self.at}/{name}", max=items_max)
+            self.notes.broke("field.too-many", f"{self.at}/{name}", maxItems=items_max)
             return []
         found = []
         for index, value in enumerate(values):
@@ -281,7 +281,7 @@ class Fields:
             self.notes.broke("field.date-malformed", pointer)
             return None
         if not NO_DATE <= on <= LAST_DATE:
-            self.notes.broke("field.date-malformed", pointer, min=str(NO_DATE), max=str(LAST_DATE))
+            self.notes.broke("field.date-malformed", pointer, minimum=str(NO_DATE), maximum=str(LAST_DATE))
             return None
         if on == NO_DATE or not is_usual_date(text):
             self.notes.tidied(pointer)
@@ -290,7 +290,7 @@ class Fields:
     def _money(self, name: str, value: Decimal, currency: str) -> Money:
         minor = int(value.scaleb(2))
         if abs(minor) > MINOR_MAX:
-            self.notes.broke("field.out-of-range", f"{self.at}/{name}", min=f"-{_AMOUNT_MAX}", max=_AMOUNT_MAX)
+            self.notes.broke("field.out-of-range", f"{self.at}/{name}", minimum=f"-{_AMOUNT_MAX}", maximum=_AMOUNT_MAX)
             return Money.zero(currency)
         return Money(minor, currency)
 

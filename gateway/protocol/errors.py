@@ -92,7 +92,7 @@ class GatewayError(Exception):
             body["errors"] = [fault.as_dict(language) for fault in faults]
         if self.allowed_actions is not None:
             body["allowed_actions"] = list(self.allowed_actions)
-        return body | self.members
+        return {**body, **self.members}
 
     def operation_outcome(self, language: str = "en") -> dict[str, Any]:
         """Build the same failure as an R4 OperationOutcome, one issue a fault."""

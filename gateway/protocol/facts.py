@@ -20,6 +20,8 @@ _PHRASES: Mapping[str, tuple[str, str, str]] = {
     "maxLength": ("At most {} characters.", "最多 {} 个字符。", "最多 {} 個字元。"),
     "minItems": ("At least {} items.", "至少 {} 项。", "至少 {} 項。"),
     "maxItems": ("At most {} items.", "最多 {} 项。", "最多 {} 項。"),
+    "digits": ("At most {} digits.", "最多 {} 位数字。", "最多 {} 位數字。"),
+    "decimals": ("At most {} decimals.", "最多 {} 位小数。", "最多 {} 位小數。"),
     "pattern": ("Pattern: {}", "格式：{}", "格式：{}"),
 }
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.protocol.canonical import parse_b64url, read_json_object
+from gateway.protocol.canonical import parse_b64url, read_any_number, read_json_object
 from gateway.protocol.errors import BadSignatureError, Fault, MalformedInputError, RefuseError
 from gateway.protocol.exchange import EXCHANGE_BYTES_MAX
 from gateway.protocol.jose import SEAL_ALGORITHM, SEAL_ENCRYPTION

@@ -57,7 +57,8 @@ def test_every_class_code_of_the_table_is_taken(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["msg_vdkqsimpjypnsk2uozuryjli4u", str(UUID(int=7)), f"msg_{UUID(int=7)}", "LANTAU-2026-000123", "a.b:c-d_1"]
+    "text",
+    ["msg_vdkqsimpjypnsk2uozuryjli4u", str(UUID(int=7)), f"msg_{UUID(int=7)}", "LANTAU-2026-000123", "a.b:c-d_1"],
 )
 def test_an_id_of_any_honest_system_is_taken(text: str) -> None:
     assert faults(an_acknowledged(msg_id=text, in_reply_to=text)) == []
