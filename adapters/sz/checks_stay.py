@@ -7,13 +7,17 @@ from adapters.sz.schemes import refused
 from gateway.protocol.charges import CHARGE_CATEGORIES
 from gateway.protocol.product_identifiers import parse_nhsa_institution
 
+CHARGES_OUTSIDE_MIN = 3
+"""Fewer charges outside the stay are told each for itself, even where a bill has no others."""
+
 
 def check(findings: Findings) -> None:
     begins, ends = _check_stay(findings)
-    _check_lines(findings, begins, ends)
+    earliest, latest = _check_against_charges(findings, begins, ends)
+    _check_lines(findings, earliest, latest)
     today = findings.around.today
     for index, procedure in enumerate(findings.bill.procedures):
-        if procedure.on is not None and _outside(procedure.on, begins, ends):
+        if procedure.on is not None and _outside(procedure.on, earliest, latest):
             findings.fault("procedure.outside-stay", f"/procedures/{index}/on")
     for index, receipt in enumerate(findings.bill.receipts):
         if receipt.issued_on is not None and receipt.issued_on > today:
@@ -47,6 +51,33 @@ def _check_stay(findings: Findings) -> tuple[date | None, date | None]:
 
 
 _SERVICE = ("/visit/first_day", "/visit/last_day")
+
+
+def _check_against_charges(
+    findings: Findings, begins: date | None, ends: date | None
+) -> tuple[date | None, date | None]:
+    """Tell a first or last day that most charges speak against once, and return the days to hold each charge against.
+
+    A wrong admission date would else be told by every line before it.
+    """
+    days = [line.charged_at.date() for line in findings.bill.lines if line.charged_at is not None]
+    if begins is None or ends is None:
+        return None, None
+    inpatient = findings.bill.visit.inpatient
+    first, last = ("/visit/admitted_at", "/visit/discharged_at") if inpatient else _SERVICE
+    near = timedelta(days=findings.around.rules.days_outside_stay)
+    earlier, later = [day for day in days if day < begins], [day for day in days if day > ends]
+    if _most(earlier, days) and sum(day < begins - near for day in earlier) >= CHARGES_OUTSIDE_MIN:
+        findings.fault("stay.charges-outside", first)
+        begins = min(earlier)
+    if _most(later, days) and sum(day > ends + near for day in later) >= CHARGES_OUTSIDE_MIN:
+        findings.fault("stay.charges-outside", last)
+        ends = max(later)
+    return begins, ends
+
+
+def _most(some: list[date], days: list[date]) -> bool:
+    return 2 * len(some) > len(days)
 
 
 def _check_lines(findings: Findings, begins: date | None, ends: date | None) -> None:

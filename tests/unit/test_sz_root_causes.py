@@ -198,3 +198,21 @@ def test_a_malformed_institution_code_is_not_told_as_another_hospitals_too() -> 
     assert faults(changed(f"{HEADER}/fixmedins_code", "H440305")) == [
         ("identifier.nhsa_institution", f"{HEADER}/fixmedins_code")
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "moment"), [("adm_time", "2026-02-05 09:30:00"), ("dscg_time", "2026-02-02 23:30:00")]
+)
+def test_a_stay_that_most_charges_lie_outside_of_is_one_fault(field: str, moment: str) -> None:
+    findings = findings_of(compact(changed(f"{HEADER}/{field}", moment)))
+
+    assert [(fault.code, fault.pointer) for fault in findings.faults] == [("stay.charges-outside", f"{HEADER}/{field}")]
+    assert "line.near-stay" not in {warning.code for warning in findings.warnings}
+
+
+def test_a_few_charges_outside_the_stay_are_told_each_for_itself() -> None:
+    bill = sample_object()
+    for index in (0, 1, 2):
+        bill = changed(f"/fee_lines/{index}/fee_ocur_time", "2026-01-20 10:00:00", bill)
+
+    assert faults(bill) == [("line.outside-stay", f"/fee_lines/{index}/fee_ocur_time") for index in (0, 1, 2)]
