@@ -172,7 +172,7 @@ class Fields:
         if kept is None:
             self.notes.broke("field.number-precision", pointer, digits=DIGITS_MAX, decimals=decimals_max)
             return None
-        if kept.as_tuple() != value.as_tuple():
+        if kept is not value:
             self.notes.tidied(pointer)
         return kept
 
@@ -303,12 +303,15 @@ class Fields:
 
 def _without_zeros(value: Decimal, decimals_max: int) -> Decimal | None:
     """Leave off zeros that the field has no room for; None if the value itself has more digits than the field keeps."""
+    sign, digits, exponent = value.as_tuple()
+    if 0 <= -int(exponent) <= decimals_max and len(digits) <= DIGITS_MAX and not (sign and value.is_zero()):
+        return value
     if value.is_zero():
-        return Decimal((0, (0,), -min(-int(value.as_tuple().exponent), decimals_max)))
+        return Decimal((0, (0,), -min(-int(exponent), decimals_max)))
     shortest = value.normalize(_EXACT)
     needed = max(-int(shortest.as_tuple().exponent), 0)
     before_point = max(value.adjusted() + 1, 0)
     if needed > decimals_max or before_point + needed > DIGITS_MAX:
         return None
-    written = -int(value.as_tuple().exponent)
-    return value.quantize(Decimal((0, (1,), -min(written, decimals_max, DIGITS_MAX - before_point))), context=_EXACT)
+    decimals = min(-int(exponent), decimals_max, DIGITS_MAX - before_point)
+    return value.quantize(Decimal((0, (1,), -decimals)), context=_EXACT)

@@ -41,7 +41,6 @@ def _code_characters() -> dict[int, str]:
 
 _CODE = _code_characters()
 _OTHER_BRACKETS = re.compile("[\\[【\u3014]([^\\[\\]【】\u3014\u3015]*)[\\]】\u3015]")
-_BLANKS = re.compile(r"\s+")
 
 
 def fold_code(text: str) -> str:
@@ -56,7 +55,7 @@ def round_brackets(text: str) -> str:
 
 def normal_form(text: str, parse: Callable[[str], str]) -> str:
     """Return an identifier's normal form by its scheme; a refused one only loses its blanks, and stays refused."""
-    compact = _BLANKS.sub("", text)
+    compact = "".join(text.split())
     for spelling in (compact, round_brackets(compact)):
         try:
             return parse(spelling)
@@ -116,6 +115,9 @@ _TIME = re.compile(
     r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?\s?(Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII
 )
 _PACKED = re.compile(r"([12][0-9]{7})([0-9]{2})([0-9]{2})([0-9]{2})", re.ASCII)
+_NATIONAL = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
+"""The national interface's own form, which nearly every line of a bill has."""
+
 _USUAL = re.compile(r"[12][0-9]{3}(?:-?[0-9]{2}-?[0-9]{2}|-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2})", re.ASCII)
 
 
@@ -137,6 +139,11 @@ def read_moment(text: str) -> datetime | None:
     of a second as `java.sql.Timestamp.toString` writes them (`08:30:00.0`), which are dropped; also `20260301083000`.
     An offset is converted; without one a time is UTC+8.
     """
+    if _NATIONAL.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text).replace(tzinfo=SHENZHEN_AND_HONG_KONG)
+        except ValueError:
+            return None
     packed = _PACKED.fullmatch(text)
     if packed:
         text = f"{packed[1]} {packed[2]}:{packed[3]}:{packed[4]}"
