@@ -1,6 +1,7 @@
 """The command `gateway`: run a role, make a sandbox, show the walk, verify the log.
 
-Thin: one function a verb, each imports what it needs; operators' verbs are in `gateway/operator_commands.py`.
+Thin: one function a verb, each imports what it needs; operators' verbs are in `gateway/operator_commands.py`
+and `gateway/bank_commands.py`.
 `gateway audit …` goes to the verifier before anything heavy is imported, since an auditor's machine may have nothing
 but Python and `cryptography`.
 """
@@ -65,6 +66,7 @@ def _verify(words: Sequence[str]) -> int:
 def _cli() -> Any:
     import click
 
+    from gateway.bank_commands import add_bank_commands
     from gateway.operator_commands import add_operator_commands
 
     @click.group(help=ABOUT, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,6 +83,7 @@ def _cli() -> Any:
     _add_demo(gateway)
     _add_sandbox(gateway)
     add_operator_commands(gateway)
+    add_bank_commands(gateway)
     return gateway
 
 

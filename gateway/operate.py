@@ -78,18 +78,26 @@ async def ask(profile: Path, role: str, path: str) -> dict[str, Any]:
         return (await session.get(f"{OPERATIONS}/{path}")).json()
 
 
-async def ask_list(profile: Path, role: str, what: str, limit: int | None = None) -> tuple[list[dict[str, Any]], bool]:
+async def ask_bytes(profile: Path, role: str, path: str) -> bytes:
+    """Read an answer that is no JSON, as it comes."""
+    async with _session(profile, role) as session:
+        return (await session.get(f"{OPERATIONS}/{path}")).body
+
+
+async def ask_list(
+    profile: Path, role: str, what: str, limit: int | None = None, **query: str
+) -> tuple[list[dict[str, Any]], bool]:
     """Read a list page by page, at most `limit` rows of it; says whether there are more."""
     async with _session(profile, role) as session:
-        return await _read_list(session, what, limit)
+        return await _read_list(session, what, limit, **query)
 
 
-async def _read_list(session: Session, what: str, limit: int | None) -> tuple[list[dict[str, Any]], bool]:
+async def _read_list(session: Session, what: str, limit: int | None, **query: str) -> tuple[list[dict[str, Any]], bool]:
     found: list[dict[str, Any]] = []
     after: dict[str, str] = {}
     while limit is None or len(found) < limit:
         wanted = PAGE if limit is None else min(PAGE, limit - len(found))
-        page = (await session.get(f"{OPERATIONS}/{what}", query={"limit": str(wanted), **after})).json()
+        page = (await session.get(f"{OPERATIONS}/{what}", query={"limit": str(wanted), **query, **after})).json()
         found += page[what]
         if "next" not in page:
             return found, False

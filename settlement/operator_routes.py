@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from gateway.protocol.clock import parse_rfc3339
@@ -32,6 +32,7 @@ WAITING_BATCHES = (
     *(BatchState.DEBITED, BatchState.CREDITED),
 )
 LISTED_MAX = 200
+BreakId = Annotated[str, Path(pattern=r"^brk_[0-9a-f]{32}$")]
 
 
 def operator_routes(deps: Deps) -> APIRouter:
@@ -56,13 +57,13 @@ def operator_routes(deps: Deps) -> APIRouter:
         return reply(200, body, {"Link": link})
 
     @routes.get("/breaks/{break_id}")
-    async def get_break(_: Operator, break_id: str) -> Response:
+    async def get_break(_: Operator, break_id: BreakId) -> Response:
         """Tell everything about one break: what the bank wrote, and how it was resolved."""
         found = await deps.database.read(partial(break_store.show_break, break_id=break_id))
         return reply(200, _break_row(deps, found) | {"document": found["document"]})
 
     @routes.get("/breaks/{break_id}/page")
-    async def get_page(_: Operator, break_id: str) -> Response:
+    async def get_page(_: Operator, break_id: BreakId) -> Response:
         """Return the bank's page that holds the break, as it was sent, at most its first MiB."""
 
         async def load(tx: Transaction) -> bytes:

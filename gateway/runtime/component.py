@@ -147,6 +147,8 @@ class Component:
     works that lock the same rows in different orders must share it, or their batches wait for each other."""
     verbatim: tuple[Verbatim, ...] = ()
     routers: tuple[APIRouter, ...] = ()
+    operator_routers: tuple[APIRouter, ...] = ()
+    """Routes below `/v1/operations`, served where the role's other operators' routes are."""
     jobs: tuple[Job, ...] = ()
     tasks: tuple[Callable[[], Awaitable[None]], ...] = ()
     """Loops of the component's own, run for as long as the role."""

@@ -151,6 +151,8 @@ class RoleProcess:
             self._operated = True  # once a role, at its first face
             operations = Operations(self.database, self.outbox, self.clock, self.workers, self.components)
             app.include_router(operator_routes(operations, self._gauges, self.keyring))
+            for router in (router for component in self.components for router in component.operator_routers):
+                app.include_router(router)
         app.include_router(health_routes(self.readiness))
         app.include_router(metrics_routes())
         app.include_router(reference_routes(app))

@@ -8,8 +8,9 @@
 
 Every request carries `Authorization: Bearer <token>`. The folder holds `bank.json`, the profile; the books are
 `bank.db` beside it. Profile: {"token", "fee_account", "accounts": [{"account", "holder", "currency", "member_id",
-"opening_minor"}], "faults": [...]}. Orders are executed on their execution date by the clock given, without any timer
-of their own: whatever is asked first executes what is due.
+"opening_minor"}], "faults": [...], "status_form"?, "notification_form"?}; the two say how this bank fills its messages
+(`bank_messages.STATUS_FORMS`, `NOTIFICATION_FORMS`). Orders are executed on their execution date by the clock given,
+without any timer of their own: whatever is asked first executes what is due.
 """
 
 import asyncio
@@ -32,7 +33,13 @@ from gateway.protocol.errors import (
     UnauthenticatedError,
 )
 from gateway.sandbox.bank_journal import BankAccount, Fault, Journal
-from gateway.sandbox.bank_messages import read_order, write_notification, write_status
+from gateway.sandbox.bank_messages import (
+    NOTIFICATION_FORMS,
+    STATUS_FORMS,
+    read_order,
+    write_notification,
+    write_status,
+)
 
 BODY_BYTES_MAX = 1 << 20
 PROFILE_FILE = "bank.json"
@@ -46,6 +53,7 @@ def create_bank(folder: Path, clock: Clock) -> FastAPI:
     """Build the server over `folder`; `InvalidInputError` (`bank.profile`) where the profile is not as described."""
     profile = read_json_object((folder / PROFILE_FILE).read_bytes())
     token, journal = _open(profile, folder / JOURNAL_FILE, clock)
+    status_form, notification_form = _forms(profile)
     app = FastAPI(
         title="Simulated bank",
         docs_url=None,
@@ -71,7 +79,7 @@ def create_bank(folder: Path, clock: Clock) -> FastAPI:
     @app.get("/v1/payments/{message_id}")
     def status(request: Request, message_id: str) -> Response:
         _check_token(request, token)
-        return Response(write_status(journal.standing(message_id), clock.now()), media_type=_XML)
+        return Response(write_status(journal.standing(message_id), clock.now(), status_form), media_type=_XML)
 
     @app.get("/v1/notifications")
     def notifications(request: Request) -> Response:
@@ -80,7 +88,7 @@ def create_bank(folder: Path, clock: Clock) -> FastAPI:
         if not movements:
             return Response(status_code=204)
         following = {"Next-Cursor": str(movements[-1].position)}
-        return Response(write_notification(movements), media_type=_XML, headers=following)
+        return Response(write_notification(movements, notification_form), media_type=_XML, headers=following)
 
     @app.get("/v1/journal")
     def report(request: Request) -> Response:
@@ -98,12 +106,21 @@ def create_bank(folder: Path, clock: Clock) -> FastAPI:
 
 def _open(profile: Mapping[str, Any], path: Path, clock: Clock) -> tuple[str, Journal]:
     try:
-        journal = Journal(path, clock, str(profile["fee_account"]))
+        journal = Journal(path, clock, str(profile["fee_account"]), _forms(profile)[0])
         accounts = [BankAccount(**found) for found in profile["accounts"]]
         journal.open(accounts, [_fault(found) for found in profile["faults"]])
         return str(profile["token"]), journal
     except (KeyError, TypeError):
         raise InvalidInputError("bank.profile") from None
+
+
+def _forms(profile: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how this bank fills reports and notifications."""
+    status_form = profile.get("status_form", STATUS_FORMS[0])
+    notification_form = profile.get("notification_form", NOTIFICATION_FORMS[0])
+    if status_form not in STATUS_FORMS or notification_form not in NOTIFICATION_FORMS:
+        raise InvalidInputError("bank.profile")
+    return status_form, notification_form
 
 
 def _fault(found: Mapping[str, Any]) -> Fault:

@@ -17,7 +17,7 @@ from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.clock import Clock, business_date, parse_rfc3339, rfc3339
 from gateway.protocol.errors import InvalidInputError, NotFoundError
 from gateway.protocol.money import Money
-from gateway.sandbox.bank_messages import Movement, Order, Standing, write_status
+from gateway.sandbox.bank_messages import STATUS_FORMS, Movement, Order, Standing, write_status
 
 PAGE_MAX = 100
 FAULTS = ("reject", "late", "fail_after_debit", "unavailable", "short_credit")
@@ -100,8 +100,9 @@ class Receipt:
 class Journal:
     """Every method opens the file, does one transaction and closes it: safe from any thread."""
 
-    def __init__(self, path: Path, clock: Clock, fee_account: str) -> None:
+    def __init__(self, path: Path, clock: Clock, fee_account: str, status_form: str = STATUS_FORMS[0]) -> None:
         self._path = path
+        self._status_form = status_form
         self._clock = clock
         self._fee_account = fee_account
 
@@ -132,11 +133,12 @@ class Journal:
             if known is not None:
                 db.execute("UPDATE payment SET submissions = submissions + 1 WHERE message_id = ?", (order.message_id,))
                 same = known["body_sha256"] == digest
-                return Receipt(known["answer"] if same else write_status(_standing(order, "RJCT", "DUPL"), now))
+                refused = _standing(order, "RJCT", "DUPL")
+                return Receipt(known["answer"] if same else write_status(refused, now, self._status_form))
             fault = self._use_fault(db)
             reason = self._reason_against(db, order, fault, business_date(now))
             standing = _standing(order, "ACCP" if reason is None else "RJCT", reason)
-            receipt = Receipt(write_status(standing, now), fault)
+            receipt = Receipt(write_status(standing, now, self._status_form), fault)
             self._add_payment(db, order, digest, standing, receipt)
             self._execute_due(db, now)
             return receipt

@@ -152,9 +152,22 @@ class _Maker:
         return found
 
 
-def write_status(standing: Standing, at: datetime) -> bytes:
-    """Write pain.002.001.10 for one order: group and transaction carry the same status."""
+STATUS_FORMS = ("transaction", "payment", "group", "bare")
+"""Where a bank says what became of an order, and under which references; each form is valid by the schema.
+
+`transaction`: group and transaction, by EndToEndId and UETR. `payment`: the payment alone, below a group that was taken
+(ACTC), without transactions. `group`: the group alone. `bare`: a transaction without a group's status, by its UETR
+alone, in a payment whose id the bank has not kept.
+"""
+NOTIFICATION_FORMS = ("full", "bare")
+"""`full`: every reference, and `Amt`. `bare`: the payment's id and InstrId alone, and the amount in `AmtDtls`."""
+
+
+def write_status(standing: Standing, at: datetime, form: str = "transaction") -> bytes:
+    """Write pain.002.001.10 for one order in one of `STATUS_FORMS`."""
     make = _Maker(PAIN002)
+    group = {"payment": "ACTC", "bare": None}.get(form, standing.status)
+    speaks = form in ("transaction", "group")
     status_id = sha256_hex(f"{standing.message_id} {standing.status} {standing.reason} {rfc3339(at)}".encode())
     return _serialised(
         make(
@@ -166,30 +179,37 @@ def write_status(standing: Standing, at: datetime) -> bytes:
                     "OrgnlGrpInfAndSts",
                     make("OrgnlMsgId", standing.message_id),
                     make("OrgnlMsgNmId", "pain.001.001.09"),
-                    make("GrpSts", standing.status),
-                    *_reason(make, standing),
+                    *([] if group is None else [make("GrpSts", group)]),
+                    *(_reason(make, standing) if speaks else []),
                 ),
-                make(
-                    "OrgnlPmtInfAndSts",
-                    make("OrgnlPmtInfId", standing.payment_info_id),
-                    make(
-                        "TxInfAndSts",
-                        make("OrgnlEndToEndId", standing.end_to_end_id),
-                        make("OrgnlUETR", standing.uetr),
-                        make("TxSts", standing.status),
-                        *_reason(make, standing),
-                    ),
-                ),
+                *_payment(make, standing, form),
             ),
         )
     )
+
+
+def _payment(make: _Maker, standing: Standing, form: str) -> list[etree._Element]:
+    """Write what a report says below its group."""
+    payment_id, reason = make("OrgnlPmtInfId", standing.payment_info_id), _reason(make, standing)
+    status = make("TxSts", standing.status)
+    if form == "group":
+        return []
+    if form == "payment":
+        return [make("OrgnlPmtInfAndSts", payment_id, make("PmtInfSts", standing.status), *reason)]
+    if form == "bare":
+        payment_id = make("OrgnlPmtInfId", "NOTPROVIDED")
+        transaction = make("TxInfAndSts", make("OrgnlUETR", standing.uetr), status, *reason)
+    else:
+        ids = (make("OrgnlEndToEndId", standing.end_to_end_id), make("OrgnlUETR", standing.uetr))
+        transaction = make("TxInfAndSts", *ids, status, *reason)
+    return [make("OrgnlPmtInfAndSts", payment_id, transaction)]
 
 
 def _reason(make: _Maker, standing: Standing) -> list[etree._Element]:
     return [] if standing.reason is None else [make("StsRsnInf", make("Rsn", make("Cd", standing.reason)))]
 
 
-def write_notification(movements: Sequence[Movement]) -> bytes:
+def write_notification(movements: Sequence[Movement], form: str = "full") -> bytes:
     """Write camt.054.001.08: one notification a movement, in journal order. The same movements give the same bytes."""
     make = _Maker(CAMT054)
     first, last = movements[0], movements[-1]
@@ -198,11 +218,11 @@ def write_notification(movements: Sequence[Movement]) -> bytes:
         make("MsgId", f"NTF{first.position:010d}-{last.position:010d}"),
         make("CreDtTm", rfc3339(last.booked_at)),
     )
-    shown = [_notification(make, movement) for movement in movements]
+    shown = [_notification(make, movement, form) for movement in movements]
     return _serialised(make("Document", make("BkToCstmrDbtCdtNtfctn", header, *shown)))
 
 
-def _notification(make: _Maker, movement: Movement) -> etree._Element:
+def _notification(make: _Maker, movement: Movement, form: str) -> etree._Element:
     currency = movement.amount.currency
     return make(
         "Ntfctn",
@@ -220,9 +240,16 @@ def _notification(make: _Maker, movement: Movement) -> etree._Element:
             make("ValDt", make("Dt", movement.value_date.isoformat())),
             make("AcctSvcrRef", movement.reference),
             make("BkTxCd", make("Prtry", make("Cd", "SANDBOX-TRANSFER"))),
-            make("NtryDtls", _transaction(make, movement)),
+            make("NtryDtls", _bare_transaction(make, movement) if form == "bare" else _transaction(make, movement)),
         ),
     )
+
+
+def _bare_transaction(make: _Maker, movement: Movement) -> etree._Element:
+    """Write a transaction as a bank does that keeps only the ids above and beside EndToEndId; ours are equal to it."""
+    amount = make("TxAmt", make("Amt", f"{movement.amount}0", Ccy=movement.amount.currency))
+    refs = make("Refs", make("PmtInfId", movement.message_id), make("InstrId", movement.end_to_end_id))
+    return make("TxDtls", refs, make("CdtDbtInd", movement.side), make("AmtDtls", amount))
 
 
 def _transaction(make: _Maker, movement: Movement) -> etree._Element:

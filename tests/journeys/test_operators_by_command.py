@@ -150,3 +150,65 @@ async def test_the_doctor_names_the_scope_that_a_profile_lacks_and_where_it_is_g
         assert "does not answer" not in said.out + elsewhere.out
         assert report["refused"] is True
         assert "lacks the scope" in elsewhere.out
+
+
+async def test_a_short_credit_is_cleared_up_by_two_persons_and_stays_in_the_list(tmp_path: Path) -> None:
+    async with desk(tmp_path / "data") as operators:
+        found = operators.found
+        await found.bank_fault(kind="short_credit", amount_minor=1_000)
+        claimed, insurer = await hand_in(found), Insurer(found)
+        await insurer.decide(await insurer.review(claimed))
+        await found.pay(PAYER)
+
+        async def listed() -> Any:
+            return (await operators.run("bank", "breaks", "list", "--json")).json()
+
+        [row] = await until(listed, "the break")
+        page = tmp_path / "page.xml"
+        table = await operators.run("bank", "breaks", "list")
+        details = await operators.run("bank", "breaks", "show", row["break_id"], "--page", str(page))
+        why = ("--reason", "bank-fee", "--ticket", "OPS-17")
+        asked = await operators.run("bank", "breaks", "resolve", row["break_id"], *why)
+        [request] = (await operators.run("bus", "requests", "--json")).json()
+        alone = await operators.run("bank", "confirm", request["request_id"])
+        confirmed = await operators.run("bank", "confirm", request["request_id"], by=SECOND)
+
+        assert (row["kind"], row["owner"], row["amount"], row["resolved_at"]) == (
+            "short",
+            "hosp-nanshan",
+            "-10.00",
+            None,
+        )
+        assert {row["break_id"], "short", "hosp-nanshan", "-10.00"} <= set(table.out.split())
+        assert "end_to_end_id" in details.out
+        assert b"BkToCstmrDbtCdtNtfctn" in page.read_bytes()
+        assert request["request_id"] in asked.err
+        assert (alone.code, "operator.two-persons" in alone.err) == (1, True)
+        assert confirmed.code == 0
+        assert await listed() == []
+        [kept] = (await operators.run("bank", "breaks", "list", "--all", "--json")).json()
+        assert (kept["resolution"], kept["ticket"]) == ("bank-fee", "OPS-17")
+        assert [kept["asked_by"], kept["confirmed_by"]] == [OPERATOR, SECOND]
+        await found.until_claim(claimed, payment_state="reconciled")
+        [logged] = await found.log(typ="break.resolved")
+        assert (logged["clr"]["break_id"], logged["clr"]["reason"]) == (row["break_id"], "bank-fee")
+
+
+async def test_what_treasurers_never_approve_is_closed_and_the_claim_hears_of_it(tmp_path: Path) -> None:
+    async with desk(tmp_path / "data") as operators:
+        found = operators.found
+        claimed, insurer = await hand_in(found), Insurer(found)
+        await insurer.decide(await insurer.review(claimed))
+        await found.until_draft(PAYER)
+
+        [owed] = (await operators.run("bank", "obligations", "list", "--state", "batched", "--json")).json()
+        why = ("--reason", "waived", "--ticket", "OPS-18")
+        asked = (await operators.run("bank", "obligations", "close", owed["obligation_id"], *why, "--json")).json()
+        await operators.run("bank", "confirm", asked["requests"][0], by=SECOND)
+
+        await found.until_claim(claimed, payment_state="voided")
+        assert owed["allowed_actions"] == ["close"]
+        assert (await found.obligation(owed["obligation_id"]))["state"] == "closed"
+        batches = await operators.run("bank", "batches", "list")
+        held = await operators.run("bank", "obligations", "list")
+        assert (batches.err, held.err) == ("core: nothing\n", "core: nothing\n")
