@@ -207,7 +207,9 @@ async def take_notifications(deps: Deps) -> None:
         page = incoming.body
         found = channel.read_notifications(incoming, cursor)
     except GatewayError as error:
-        await deps.database.write(partial(_mark_stuck, deps=deps, code=error.code, page=page), key=WRITER)
+        stuck = await deps.database.read(break_store.load_stuck)
+        if not any((one.bank, one.code) == (bank, error.code) for one in stuck):
+            await deps.database.write(partial(_mark_stuck, deps=deps, code=error.code, page=page), key=WRITER)
         raise
     if found.next_cursor == cursor and not found.entries and not found.unreadable:
         if await deps.database.read(break_store.load_stuck):
@@ -223,7 +225,7 @@ async def take_notifications(deps: Deps) -> None:
 
 
 async def _mark_stuck(tx: Transaction, deps: Deps, code: str, page: bytes) -> None:
-    """Store why and since when; the page that cannot be read is kept for a person to look at."""
+    """Store why and since when; the first page that cannot be read is kept for a person to look at."""
     at, bank = rfc3339(deps.clock.now()), deps.bank.bank
     page_sha256 = await break_store.keep_page(tx, bank, page, at) if page else None
     await break_store.mark_stuck(tx, bank, code, at, page_sha256)

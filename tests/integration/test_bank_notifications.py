@@ -362,3 +362,27 @@ async def test_an_entry_that_the_state_of_its_payment_does_not_take_holds_up_no_
 
     kinds = {held.kind: held.reason for held in await treasury.breaks()}
     assert kinds == {"not_taken": "obligation.wrong-state", "unknown": None}
+
+
+async def test_only_the_first_of_many_unreadable_pages_is_kept(treasury: Treasury) -> None:
+    for number in range(3):
+        with pytest.raises(MalformedInputError):
+            await treasury.take(f"<html>{number}</html>".encode(), "1")
+
+    assert len(await treasury.pages()) == 1
+
+
+async def test_breaks_are_listed_page_by_page_oldest_first_and_resolved_ones_on_request(treasury: Treasury) -> None:
+    for number in range(3):
+        await treasury.take(hospital_page(Row(amount=f"{number + 1}.00"), notification_id=f"N{number}"), str(number))
+        treasury.later(seconds=1)
+    first, *_ = await treasury.breaks()
+    await treasury.two_persons("resolve-break", break_id=first.break_id, reason="test", ticket="OPS-1")
+
+    async def listed(*after: str, resolved: bool = False) -> list[int]:
+        wanted = partial(break_store.list_breaks, after=after, limit=2, resolved=resolved)
+        return [row["amount_minor"] for row in await treasury.database.read(wanted)]
+
+    assert await listed() == [200, 300]
+    assert await listed(resolved=True) == [100, 200]
+    assert await listed(first.since, first.break_id, resolved=True) == [200, 300]
