@@ -7,6 +7,7 @@ still listens. Whether it holds what was signed is seen by its readers alone.
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from gateway.protocol.acceptance import names_a_person
 from gateway.protocol.errors import Fault, RefuseError, UnknownKeyError
 from gateway.protocol.registry import Directory, Use
 from gateway.protocol.sealed import Sealed, SealedRecipient, read_sealed
@@ -24,6 +25,11 @@ def dossier_faults(dossier: str, directory: Directory, parties: Sequence[str], a
     except RefuseError as error:
         return [Fault(fault.code, PLACE + fault.pointer) for fault in error.faults]
     faults = [Fault(fault.code, PLACE + fault.pointer) for fault in sealed.surplus]
+    faults += [
+        Fault("field.names-a-person", PLACE + pointer)
+        for pointer, octets in sealed.texts
+        if names_a_person(octets.decode(errors="replace"))
+    ]
     if len(sealed.recipients) == 1 and len(parties) > 1:
         faults.append(Fault("dossier.one-recipient", PLACE + _list_pointer(sealed)))
     return faults + list(_recipient_faults(sealed, directory, parties, at))

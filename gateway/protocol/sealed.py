@@ -62,6 +62,8 @@ class Sealed:
     tag: bytes
     recipients: tuple[SealedRecipient, ...]
     surplus: tuple[Fault, ...]
+    texts: tuple[tuple[str, bytes], ...]
+    """What the author chose freely and everybody can read, with its places: `aad`, `apu`, `apv`, `typ`, `cty`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class _Reader:
     def __init__(self) -> None:
         self.faults: Faults = []
         self.surplus: Faults = []
+        self.texts: dict[str, bytes] = {}
 
     def read(self, dossier: str) -> Sealed:
         try:
@@ -102,13 +105,15 @@ class _Reader:
         if not ciphertext:
             self.surplus.append(Fault("dossier.size", "/ciphertext"))
         aad = self._octets(members, "aad") if "aad" in members else b""
+        self.texts["/aad"] = aad
         if len(aad) > AAD_BYTES_MAX:
             self.surplus.append(Fault("dossier.not-carried", "/aad"))
         recipients = tuple(self._recipient(member, where, shared) for where, member in self._listed(members))
         if self.faults:
             raise _error(self.faults)
         authenticated = members.get("protected", "").encode() + (b"." + members["aad"].encode() if aad else b"")
-        return Sealed(authenticated, iv, ciphertext, tag, recipients, tuple(dict.fromkeys(self.surplus)))
+        surplus, texts = tuple(dict.fromkeys(self.surplus)), tuple(self.texts.items())
+        return Sealed(authenticated, iv, ciphertext, tag, recipients, surplus, texts)
 
     def _listed(self, members: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         """Return the recipients with their places: general form lists them, in flattened form there is one."""
@@ -140,7 +145,9 @@ class _Reader:
             self._note_unknown(header.parameters, _KNOWN, header.pointer)
             for name in ("typ", "cty"):
                 text = header.parameters.get(name)
-                if text is not None and not (isinstance(text, str) and _MEDIA_TYPE.fullmatch(text)):
+                if isinstance(text, str) and _MEDIA_TYPE.fullmatch(text):
+                    self.texts[f"{header.pointer}/{name}"] = text.encode()
+                elif text is not None:
                     self.surplus.append(Fault("dossier.not-carried", f"{header.pointer}/{name}"))
         for name, only in (("alg", SEAL_ALGORITHM), ("enc", SEAL_ENCRYPTION)):
             value, where = _find(headers, name)
@@ -183,6 +190,7 @@ class _Reader:
         if octets is None:
             self._malformed(where)
             return b""
+        self.texts[where] = octets
         if len(octets) > AGREEMENT_INFO_BYTES_MAX:
             self.surplus.append(Fault("dossier.not-carried", where))
         return octets

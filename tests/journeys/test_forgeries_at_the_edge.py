@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.client.transport import ApiProblem
+from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.exchange import Posted
 from gateway.protocol.topics import INSURER_RESPONSES
 from tests.forging import http_refusal, on_the_bus, reviewed, stranger
@@ -104,6 +106,23 @@ async def test_a_decision_whose_content_is_not_what_was_signed_is_disputed_and_n
         assert shown["differences"] == ["/content_sha256"]
         assert (await found.bank_journal())["payments"] == []
         assert len(await found.log(typ="hospital.disputed")) == 1
+
+
+async def test_an_answer_that_only_one_party_could_open_is_refused_and_the_next_one_is_paid(tmp_path: Path) -> None:
+    async with house(tmp_path / "data") as found:
+        case = await reviewed(found)
+        decision = await case.decision()
+        sealed = read_json_object((decision.posted.dossier or "").encode())
+        alone = Posted(decision.posted.manifest, compact(sealed | {"recipients": sealed["recipients"][:1]}).decode())
+
+        with pytest.raises(ApiProblem) as refused:
+            await case.insurer.client.send(alone, decision.msg_id)
+
+        assert (refused.value.status, refused.value.code) == (422, "dossier.refused")
+        assert [(fault.code, fault.pointer) for fault in refused.value.errors] == [
+            ("dossier.one-recipient", "/dossier/recipients")
+        ]
+        await case.decide_truly()
 
 
 @pytest.mark.parametrize("off", [timedelta(minutes=-6), timedelta(minutes=6)], ids=["too-old", "from-the-future"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.protocol.canonical import compact, read_json_object
+from gateway.protocol.canonical import b64url, compact, read_json_object
 from gateway.protocol.dossier_checks import dossier_faults
 from gateway.protocol.errors import Fault
 from gateway.protocol.jose import PublicKey, seal
@@ -94,3 +94,24 @@ def test_nothing_sealed_is_refused() -> None:
 
 def test_faults_of_form_come_with_their_place_in_the_message() -> None:
     assert dossier_faults("no json", world().directory, PARTIES, NOW) == [Fault("dossier.malformed", "/dossier")]
+
+
+@pytest.mark.parametrize("name", ["aad", "apu", "apv", "typ", "cty"])
+def test_nothing_in_clear_beside_the_content_names_a_person(name: str) -> None:
+    sealed: dict[str, Any] = read_json_object(seal(b"x", [key(OURS), key(THEIRS)]).encode())
+    if name == "aad":
+        sealed["aad"] = b64url(b"patient A123456(3), A1234563")
+    else:
+        sealed["unprotected"] = {name: "A1234563" if name in ("typ", "cty") else b64url(b"A1234563")}
+    pointer = "/dossier/aad" if name == "aad" else f"/dossier/unprotected/{name}"
+
+    found = dossier_faults(compact(sealed).decode(), world().directory, PARTIES, NOW)
+
+    assert found == [Fault("field.names-a-person", pointer)]
+
+
+def test_agreement_info_and_authenticated_data_that_name_the_parties_are_taken() -> None:
+    sealed: dict[str, Any] = read_json_object(seal(b"x", [key(OURS), key(THEIRS)]).encode())
+    sealed |= {"aad": b64url(b"szhk/1"), "unprotected": {"apu": b64url(INSURER.encode()), "typ": "JOSE+JSON"}}
+
+    assert dossier_faults(compact(sealed).decode(), world().directory, PARTIES, NOW) == []
