@@ -7,13 +7,15 @@
 //
 // It answers the next claim to `ins-lantau` and prints what it verified, what it decided and what the gateway made of
 // it. It ends with 0 once a claim has been answered, and with 1 if something does not verify, if an answer is rejected,
-// or if no claim came in 120 seconds. `exchange.js` beside it signs, verifies, opens and seals.
+// or if no claim came in 120 seconds. `exchange.js` beside it signs, verifies, opens and seals, `compare.js` holds the
+// content against what was signed.
 
 import { randomBytes, randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
+import { compare } from "./compare.js";
 import { insist, open, openRelease, seal, sealKeyOf, sha256, sign } from "./exchange.js";
 
 const profile = JSON.parse(readFileSync(join(process.argv[2], "profiles", "ins-lantau-system.json")));
@@ -40,34 +42,6 @@ async function logIn() {
     scope: profile.scopes.join(" "),
   });
   return { Authorization: `Bearer ${(await request("POST", "/oauth/token", { body: form })).access_token}` };
-}
-
-// Compare content with manifest; a difference is a JSON Pointer into the manifest.
-
-// JSON.parse gives doubles, which hold every amount to the fen; from here on amounts are whole numbers of fen
-const minor = (money) => Math.round(Number(money.value) * 100);
-
-function compare(manifest, bundle) {
-  const claim = bundle.entry.map(({ resource }) => resource).find(({ resourceType }) => resourceType === "Claim");
-  const identifier = (system) => claim.identifier.find((candidate) => candidate.system === system)?.value;
-  const billing = claim.extension.find(({ url }) => url === "urn:szhk:extension:billing")?.extension ?? [];
-  const billed = (name) => billing.find(({ url }) => url === name) ?? {};
-  const total = manifest.line_amounts_minor.reduce((sum, amount) => sum + amount, 0);
-  const agrees = {
-    "/claim_id": identifier("urn:szhk:id:claim") === manifest.claim_id,
-    "/case_id": identifier("urn:szhk:id:case") === manifest.case_id,
-    "/line_amounts_minor": claim.item.length === manifest.line_amounts_minor.length,
-    "/total_minor": minor(claim.total) === total,
-    "/currency": claim.total.currency === manifest.currency,
-    "/payee": billed("payee").valueCode === manifest.payee,
-    "/billing_mode": billed("billing_mode").valueCode === manifest.billing_mode,
-    "/unpaid_minor": minor(billed("unpaid").valueMoney ?? {}) === manifest.unpaid_minor,
-    "/asked_minor": minor(billed("asked").valueMoney ?? {}) === manifest.asked_minor,
-  };
-  manifest.line_amounts_minor.forEach((amount, line) => {
-    agrees[`/line_amounts_minor/${line}`] = minor(claim.item[line]?.net ?? {}) === amount;
-  });
-  return Object.keys(agrees).filter((pointer) => !agrees[pointer]);
 }
 
 // Answers: a signed manifest and, where it says something about a person, a sealed FHIR ClaimResponse.

@@ -111,7 +111,7 @@ def node_insurer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[s
     """The insurer in Node with its dependency from the lock, and the environment to run it in."""
     environment = {**os.environ, "PATH": node_path()}  # noqa: TID251 the child gets ours
     folder = tmp_path_factory.mktemp("insurer-node")
-    for name in ("package.json", "package-lock.json", "insurer.js", "exchange.js"):
+    for name in ("package.json", "package-lock.json", "insurer.js", "compare.js", "exchange.js"):
         shutil.copy(EXAMPLES / "insurer-node" / name, folder / name)
     command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
     installed = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
