@@ -100,6 +100,8 @@ def serve_bank(folder: Path, host: str, port: int) -> None:
         app.mount("/bank", create_bank(folder, clock))
     url = _url_of(host, listening.getsockname()[1])
     log.info("serve.listening", url=url, role="bank", folder=str(folder), pid=os.getpid(), version=VERSION)
+    for number in (signal.SIGTERM, signal.SIGINT):  # as in `_serve`: uvicorn raises them once more
+        signal.signal(number, signal.SIG_IGN)
     _Server(server_config(app, host, port)).run([listening])
     log.info("serve.stopped", pid=os.getpid())
     lock.release()

@@ -102,6 +102,22 @@ async def test_a_later_start_takes_the_port_of_the_folder_and_another_port_moves
     assert base_urls(running.data) == {f"http://127.0.0.1:{other}"}
 
 
+async def test_the_bank_by_itself_ends_in_order_and_says_so(tmp_path: Path) -> None:
+    init(tmp_path / "trial", layout=Layout("http://127.0.0.1:8080"), clock=SystemClock())
+    log = tmp_path / "bank.log"
+    words = [sys.executable, "-m", "gateway", "sandbox", "bank", "--data", str(tmp_path / "trial"), "--port", "0"]
+    bank = start_child(words, log, dict(os.environ))  # noqa: TID251 the child gets ours
+
+    async def listening() -> bool:
+        return "serve.listening" in log.read_text()
+
+    await until(listening, "the bank", within_s=DEMO_S_MAX)
+    bank.terminate()
+
+    assert bank.wait(30) == 0
+    assert log.read_text().splitlines()[-1].endswith('"event":"serve.stopped","level":"info"}')
+
+
 def test_two_demos_at_once_end_with_one_walk_and_one_refusal(tmp_path: Path) -> None:
     data = tmp_path / "demo"
     init(data, layout=Layout("http://127.0.0.1:8080"), clock=SystemClock())
