@@ -36,7 +36,8 @@ from gateway.runtime.tables import audit_rows, outbox
 from gateway.sandbox.bank import create_bank
 from gateway.sandbox.folders import init
 from gateway.sandbox.layout import Layout
-from gateway.sandbox.trust import Sandbox
+from gateway.sandbox.trust import Sandbox, write_secret
+from tests.postgres import postgres
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -244,11 +245,22 @@ async def verify_log(data: Path, command: str, *arguments: str) -> int:
 
 @contextlib.asynccontextmanager
 async def house(
-    folder: Path, clock: Clock | None = None, base_url: str = BASE_URL, layout: Layout | None = None
+    folder: Path,
+    clock: Clock | None = None,
+    base_url: str = BASE_URL,
+    layout: Layout | None = None,
+    *,
+    database: str = "sqlite",
 ) -> AsyncIterator[House]:
-    """Make a sandbox in `folder`, open and run every role, and wait until each has the registry release."""
+    """Make a sandbox in `folder`, open and run every role, and wait until each has the registry release.
+
+    With `postgresql` as its `database` every role has an empty one of its own on a real server.
+    """
     clock = clock or SystemClock()
     sandbox = init(folder, layout=layout or Layout(base_url), clock=clock)
+    if database == "postgresql":
+        for role in (folder / "roles").iterdir():
+            write_secret(role / "secrets" / "gateway_database_url", postgres().fresh_url().encode())
     gateway = await roles.open_all(folder, clock, extra_apps={"/bank": create_bank(folder / "bank", clock)})
     async with roles.running(gateway):
         found = House(folder, sandbox, clock, httpx2.ASGITransport(gateway.app), gateway=gateway)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from gateway.claims.tables import claims
 from gateway.client.opened import OpenedClaim
 from gateway.client.transport import ApiProblem, Session
 from gateway.protocol.canonical import compact
@@ -45,6 +46,7 @@ async def obligations_of(found: House) -> list[Any]:
 async def dispute_as_hospital(found: House, opened: OpenedClaim) -> None:
     """Send the dispute that the Shenzhen edge signs when an answer is not what it seems."""
     claim, edge = opened.manifest, found.process("sz")
+    [answer] = await found.read("core", select(claims.c.answer_msg_id).where(claims.c.claim_id == claim.claim_id))
     manifest = DisputedManifest(
         msg_id=mint("msg"),
         case_id=claim.case_id,
@@ -53,7 +55,7 @@ async def dispute_as_hospital(found: House, opened: OpenedClaim) -> None:
         sender=HOSPITAL,
         recipients=claim.recipients,
         sent_at=found.clock.now(),
-        in_reply_to=claim.msg_id,
+        in_reply_to=answer.answer_msg_id,
         differences=("/entries/0",),
     )
     payload = compact(manifest.model_dump(mode="json", exclude_none=True))
