@@ -14,8 +14,8 @@ from adapters.sz.minimise import Minimised, minimise
 from gateway.client.opened import OpenedClaim, open_submitted
 from gateway.client.profile import Profile
 from gateway.protocol.canonical import compact, read_json_object
-from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
-from gateway.protocol.exchange import Exchange, content_hash, pack, unpack
+from gateway.protocol.claims import Accepted, ClaimState, Rejected, SubmittedManifest
+from gateway.protocol.exchange import Exchange, Manifest, content_hash, pack, unpack
 from gateway.protocol.fhir.bundle import Bundle
 from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.jose import PrivateKey, seal
@@ -98,11 +98,20 @@ def delivered(
     )
 
 
-def told(message: Accepted | Rejected, **stamp: Any) -> Exchange:
+def told(message: Accepted | Rejected | ClaimState, **stamp: Any) -> Exchange:
     """Deliver core's word on an answer."""
     core = {"role": "core", "topic": INSURER_DELIVERIES, "key": message.case_id, "type": message.type}
     body = message.model_dump(mode="json", exclude_none=True)
     return Exchange(stamp=stamped_by(a_stamp(message=body, **(core | stamp))))
+
+
+def passed_on(manifest: Manifest, **stamp: Any) -> Exchange:
+    """Deliver what the hospital says of a claim: its manifest without a dossier, its receipt by `sz`, core's stamp."""
+    token = signed_by(manifest)
+    words = {"key": manifest.case_id, "type": manifest.type}
+    core = {"role": "core", "topic": INSURER_DELIVERIES, "eid": EID}
+    receipt = stamped_by(a_stamp(token, None, **words))
+    return Exchange(stamp=stamped_by(a_stamp(token, None, **(words | core | stamp))), manifest=token, receipt=receipt)
 
 
 def an_opened(exchange: Exchange | None = None, *, party: str = INSURER) -> OpenedClaim:

@@ -27,7 +27,7 @@ from adapters.hk.edge.tables import METADATA as EDGE_METADATA
 from gateway.client.insurer import InsurerClient
 from gateway.client.transport import ApiProblem, Retry, Session
 from gateway.protocol.canonical import compact, read_json, read_json_object
-from gateway.protocol.claims import Accepted, Rejected, SubmittedManifest
+from gateway.protocol.claims import Accepted, ClaimState, Rejected
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import Exchange, Manifest, read_payload
 from gateway.protocol.jose import PrivateKey
@@ -163,8 +163,8 @@ class DeskWorld:
             await self._deliver(exchange)
         await self.edge.feed.step()
 
-    async def say(self, message: Accepted | Rejected) -> None:
-        """Have core say what it thinks of an answer."""
+    async def say(self, message: Accepted | Rejected | ClaimState) -> None:
+        """Have core say what it thinks of an answer, or where a claim stands."""
         await self._deliver(told(message, seq=2))
         await self.edge.feed.step()
 
@@ -185,10 +185,8 @@ class DeskWorld:
         )
 
         async def work(tx: Transaction) -> None:
-            if isinstance(verified.message, (Accepted, Rejected)):
-                await edge_actions.show_outcome(tx, self.edge, delivery, verified.message)
-            else:
-                await edge_actions.present(tx, self.edge, delivery, delivery.manifest_as(SubmittedManifest))
+            [reads] = edge_component.build(self.edge).subscriptions
+            await reads.handlers[verified.stamp.type](tx, self.edge, delivery)
 
         await self.edge.database.write(work)
 
