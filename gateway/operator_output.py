@@ -23,9 +23,7 @@ def tell_outcome(outcome: "Outcome", role: str, *, as_json: bool) -> None:
     if outcome.count or not (outcome.requests or outcome.stay):
         click.echo(f"{role}: done for {outcome.count} message(s)", err=True)
     for request_id in outcome.requests:
-        click.echo(
-            f"{role}: this moves money. Another person: gateway bus confirm {request_id} --role {role}", err=True
-        )
+        click.echo(f"{role}: this takes another person: gateway bus confirm {request_id} --role {role}", err=True)
     for row in outcome.stay:
         click.echo(f"{role}: {row['id']} does not verify and stays: {row['code']}", err=True)
 

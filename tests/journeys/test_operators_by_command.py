@@ -103,6 +103,29 @@ async def test_retrying_everything_leaves_only_money_for_another_person(tmp_path
         assert len(request["form"]["ids"]) == 1
 
 
+async def test_a_claim_that_nobody_answers_is_closed_by_two_persons(tmp_path: Path) -> None:
+    async with desk(tmp_path / "data") as operators:
+        claimed = await hand_in(operators.found)
+        await operators.found.until_claim(claimed, state="received")
+        why = ("--reason", "insurer-silent", "--ticket", "OPS-18")
+
+        unheard = await operators.run("claim", "close", claimed.claim_id, "--reason", "bored", "--ticket", "OPS-18")
+        asked = await operators.run("claim", "close", claimed.claim_id, *why)
+        [waiting] = (await operators.run("bus", "requests", "--json", by=SECOND)).json()
+        alone = await operators.run("bus", "confirm", waiting["request_id"])
+        confirmed = await operators.run("bus", "confirm", waiting["request_id"], by=SECOND)
+        recoup = await operators.run(
+            "claim", "close-recoup", claimed.claim_id, "--reason", "ruled", "--ticket", "OPS-19"
+        )
+
+        assert unheard.code == 2
+        assert (asked.code, waiting["action"]) == (0, "close-claim")
+        assert f"gateway bus confirm {waiting['request_id']} --role core" in asked.err
+        assert (alone.code, confirmed.code) == (1, 0)
+        await operators.found.until_claim(claimed, state="closed")
+        assert (recoup.code, "payment.illegal-move" in recoup.err or "state does not allow" in recoup.err) == (1, True)
+
+
 async def test_forged_bytes_are_looked_at_verified_and_dropped(tmp_path: Path) -> None:
     async with desk(tmp_path / "data") as operators:
         await operators.found.gateway.bus.publish(HOSPITAL_REQUESTS, [BusRecord("case_x", b'{"secret": "PATIENT"}')])
