@@ -1,14 +1,21 @@
 """The log's files on disk: written so that what a checkpoint names is durable before the checkpoint is (LOG-1).
 
 Each file: temporary name, write, fsync, rename; then every touched folder is fsynced once. A path's bytes are
-determined by the entries, so writing one again after a crash writes the same; other bytes stop the sequencer.
+determined by the entries, so writing one again after a crash writes the same; other bytes stop the sequencer. A
+temporary file is locked while it is written, so that what a crash left can be told from another process's work.
 """
 
+import fcntl
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
+
+from audit.merkle import VerificationError
+from audit.tiles import parse_path
 
 CHECKPOINT = "checkpoint"
+TEMPORARY = ".tmp"
 
 
 class LogFolderError(Exception):
@@ -56,13 +63,53 @@ def _make_parents(folder: Path, parent: Path) -> set[Path]:
     return made
 
 
+def remove_leftovers(folder: Path) -> int:
+    """Remove temporary files that writers left when they died; return how many.
+
+    Only names of ours, and none that a living process is writing.
+    """
+    removed = 0
+    for path in folder.rglob(f"*{TEMPORARY}"):
+        if _is_of_a_log(path.relative_to(folder).as_posix().removesuffix(TEMPORARY)):
+            removed += _remove_unless_locked(path)
+    return removed
+
+
+def _is_of_a_log(name: str) -> bool:
+    try:
+        return name == CHECKPOINT or parse_path(name).path == name
+    except VerificationError:
+        return False
+
+
+def _remove_unless_locked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    except (FileNotFoundError, BlockingIOError):
+        return False
+    return True
+
+
+def _open_locked(path: Path) -> BinaryIO:
+    """Open a temporary file for ourselves; one that is removed before we hold its lock is made again."""
+    while True:
+        file = path.open("ab")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
+
+
 def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".tmp")
-    with beside.open("wb") as file:
+    beside = path.with_name(path.name + TEMPORARY)
+    with _open_locked(beside) as file:
+        file.truncate(0)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    beside.replace(path)
+        beside.replace(path)
 
 
 def _sync_folder(path: Path) -> None:

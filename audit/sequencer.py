@@ -19,7 +19,7 @@ from audit.checkpoint import Checkpoint, Policy, open_checkpoint, sign_checkpoin
 from audit.cosigning import Ask, collect
 from audit.intake import Intake, SourceStop
 from audit.leaf import Leaf, parse_leaf
-from audit.log_folder import read_file, write_checkpoint, write_files
+from audit.log_folder import read_file, remove_leftovers, write_checkpoint, write_files
 from audit.merkle import VerificationError
 from audit.note import Signer, VerifierKey, parse_note
 from audit.proof import open_entry
@@ -127,6 +127,7 @@ class Sequencer:
 
     async def recover(self) -> None:
         """Compare the signed head with what is published; a published head that we never signed is a fork."""
+        await asyncio.to_thread(remove_leftovers, self.folder)
         head = await self.database.read(partial(store.load_head, log=self.origin))
         try:
             public = open_checkpoint(read_file(self.folder, "checkpoint"), [self.signer.vkey]).checkpoint

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit import store
-from audit.checkpoint import OpenedCheckpoint, cosign, open_checkpoint, parse_number
+from audit.checkpoint import OpenedCheckpoint, cosign, open_checkpoint, parse_checkpoint, parse_number
 from audit.merkle import EMPTY_ROOT, VerificationError, verify_consistency
-from audit.note import Signer, VerifierKey, from_base64
+from audit.note import Signer, VerifierKey, from_base64, parse_note
 from gateway.protocol.clock import Clock
 from gateway.runtime.database import Database, Transaction
 
@@ -72,7 +72,10 @@ async def add_checkpoint(deps: Deps, raw: bytes) -> bytes:
 
 
 def _open(deps: Deps, submission: Submission) -> OpenedCheckpoint:
-    origin = submission.checkpoint.partition(b"\n")[0].decode("utf-8", "replace")
+    try:
+        origin = parse_checkpoint(parse_note(submission.checkpoint).text).origin
+    except VerificationError:
+        raise WitnessRefusalError(400) from None
     keys = [key for key in deps.logs if key.name == origin]
     if not keys:
         raise WitnessRefusalError(404)

@@ -94,6 +94,8 @@ class RoleProcess:
     async def open(cls, settings: RoleSettings, bus: Bus, clock: Clock, ask_log: AskLog | None = None) -> "RoleProcess":
         """Open database and keys; refuses another role's database and weak or missing keys."""
         failpoints.arm(settings.failpoint)
+        with contextlib.suppress(OSError):  # a folder mounted read-only or of another owner stays as it is
+            settings.folder.chmod(settings.folder.stat().st_mode & 0o700)
         keyring = Keyring.load(settings.keys)
         trust = TrustHolder(parse_message(Trust, read_json_object(settings.trust_file.read_bytes())))
         database = open_database(

@@ -4,15 +4,17 @@ awaits anything else is an error. Readers are `query_only`.
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, Row, create_engine, event
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Row, create_engine, event, make_url
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -21,6 +23,8 @@ from gateway.runtime.transaction import BATCH_MAX, Parameters, Queued, Transacti
 T = TypeVar("T")
 
 WAL_ATTEMPTS = 100
+BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database; it gives a new one the mode of the database itself."""
 
 
 @dataclass
@@ -65,6 +69,16 @@ def _switch_to_wal(connection: Any) -> None:
             return
 
 
+def keep_private(path: Path) -> None:
+    """Make a database file that only its owner may read (mode 0600), or take from an existing one what is more."""
+    with contextlib.suppress(OSError):  # a folder that is missing or not ours: opening it says so
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for present in (path, *(path.with_name(path.name + suffix) for suffix in BESIDE)):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            if present.stat().st_mode & 0o077:
+                present.chmod(0o600)
+
+
 def _sqlite_engine(url: str, *, read_only: bool) -> Engine:
     engine = create_engine(
         url,
@@ -93,6 +107,9 @@ class SqliteDatabase:
     """
 
     def __init__(self, url: str) -> None:
+        name = make_url(url).database
+        if name and name != ":memory:":
+            keep_private(Path(name))
         self._engine = _sqlite_engine(url, read_only=False)
         self._read_engine = _sqlite_engine(url, read_only=True)
         self._jobs: queue.SimpleQueue[Queued[Any] | None] = queue.SimpleQueue()

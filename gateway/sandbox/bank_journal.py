@@ -108,6 +108,8 @@ class Journal:
 
     def open(self, accounts: Sequence[BankAccount], faults: Sequence[Fault]) -> None:
         """Create what is missing; accounts and faults of the profile are entered once."""
+        self._path.touch(mode=0o600)  # like every database: its owner's only
+        self._path.chmod(0o600)
         with self._transaction() as db:
             fresh = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
             for statement in _SCHEMA.split(";\n"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -326,3 +327,23 @@ async def test_a_lone_statement_that_reads_cannot_write(database: Database) -> N
         await database.fetch(text("INSERT INTO counters VALUES (1, 0)"))
 
     assert await database.fetch(select(counters.c.id)) == []
+
+
+async def test_a_database_file_and_what_lies_beside_it_are_for_their_owner_only(tmp_path: Path) -> None:
+    old = tmp_path / "old.db"
+    for path in (old, tmp_path / "old.db-wal"):
+        path.touch(mode=0o644)
+        path.chmod(0o644)
+    former = os.umask(0o022)
+    try:
+        for name in ("new.db", "old.db"):
+            database = open_database(f"sqlite:///{tmp_path / name}")
+            database.run_sync(lambda connection: connection.exec_driver_sql("CREATE TABLE t (n INTEGER)"))
+            await database.fetch(select(func.count()).select_from(text("t")))
+
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob(f"{name}*")}
+            assert {f"{name}-wal", f"{name}-shm", name} <= modes.keys()
+            assert set(modes.values()) == {0o600}
+            await database.close()
+    finally:
+        os.umask(former)

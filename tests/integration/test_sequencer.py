@@ -1,6 +1,8 @@
 """The sequencer over a real database and folder: what it refuses to sign."""
 
 import asyncio
+import fcntl
+import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from audit import store
 from audit.checkpoint import Checkpoint, Policy, sign_checkpoint
 from audit.intake import SourceStop
 from audit.leaf import Position
-from audit.log_folder import LogFolderError, read_file, write_checkpoint, write_files
+from audit.log_folder import LogFolderError, read_file, remove_leftovers, write_checkpoint, write_files
 from audit.note import Ed25519Signer
 from audit.proof import sign_entry
 from audit.sequencer import Sequencer
@@ -212,3 +214,59 @@ async def test_a_source_that_nobody_knows_cannot_stop_another(sequencer: Sequenc
 
     assert await stops(sequencer) == []
     assert await last_of(sequencer) == Position(1, 2, f"{SZ}-2")
+
+
+LEFT = ("checkpoint.tmp", "tile/0/000.p/1.tmp", "tile/entries/000.tmp", "tile/1/x001/000.tmp")
+NOT_OURS = ("notes.tmp", "tile/0/000.p/1.tmp.tmp", "tile/0/0.tmp", "tile/0/000.p/999.tmp", "tile/x/000.tmp")
+
+
+def test_temporary_files_that_a_crash_left_are_removed_and_no_others(tmp_path: Path) -> None:
+    for name in (*LEFT, *NOT_OURS):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"half")
+    write_files(tmp_path, {"tile/0/001.p/1": b"a" * 32})
+
+    removed = remove_leftovers(tmp_path)
+
+    assert removed == len(LEFT)
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == {
+        *NOT_OURS,
+        "tile/0/001.p/1",
+    }
+
+
+def test_a_temporary_file_that_somebody_is_writing_stays(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.tmp"
+    with path.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        assert remove_leftovers(tmp_path) == 0
+        assert path.exists()
+
+    assert remove_leftovers(tmp_path) == 1
+
+
+def test_a_writer_and_a_remover_at_once_lose_nothing(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def remove() -> None:
+        while not stop.is_set():
+            remove_leftovers(tmp_path)
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for number in range(200):
+            write_checkpoint(tmp_path, b"%d" % number)
+            assert read_file(tmp_path, "checkpoint") == b"%d" % number
+    finally:
+        stop.set()
+        remover.join()
+
+
+def test_a_shorter_checkpoint_over_what_a_crash_left_is_written_whole(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.tmp").write_bytes(b"much longer than the note")
+
+    write_checkpoint(tmp_path, b"note")
+
+    assert read_file(tmp_path, "checkpoint") == b"note"

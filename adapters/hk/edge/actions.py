@@ -38,6 +38,8 @@ WITH_HASH = ("acknowledged", *WITH_DOSSIER)
 """An acknowledgement repeats the hash of the claim's content; it has none of its own."""
 SUSPICIOUS = ("message.", "exchange.", "jws.", "key.")
 """Beginnings of the codes of forged, replayed, re-addressed and untimely objects."""
+ROOT = "/hk/v1/"
+"""Where this edge's own API is, as every role is mounted; references are relative to the host."""
 FIRST_ACTIONS = ("acknowledge", "return", "dispute")
 EVENT_OF = {
     "acknowledged": ("acknowledge",),
@@ -127,7 +129,7 @@ async def _deliver(tx: Transaction, deps: Deps, delivery: Delivery, *, party: st
         "case_id": delivery.stamp.key,
         "claim_id": claim_id,
         "at": at,
-        "href": f"messages/{msg_id}",
+        "href": f"{ROOT}messages/{msg_id}",
     }
     await deps.feed.append(tx, party, item)
 
@@ -156,7 +158,7 @@ async def _accept(deps: Deps, scope: Scope, posted: Posted, raw: bytes) -> Store
         await store.add_request(tx, manifest, rfc3339(deps.clock.now()))
         [stamped] = await deps.outbox.add(tx, _post(deps, manifest, posted))
         failpoints.reach("api.before_commit")
-        location = f"requests/{manifest.msg_id}"
+        location = f"{ROOT}requests/{manifest.msg_id}"
         return Answer(202, {"msg_id": manifest.msg_id, "status": "pending"}, location, stamped)
 
     async def work(tx: Transaction) -> Stored:

@@ -1,5 +1,6 @@
 """The insurer's API: a pull inbox that never skips, messages in and out, and what became of them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -44,7 +45,7 @@ def inbox_routes(deps: Deps) -> APIRouter:
     ) -> Response:
         """Return what came for the caller after a cursor: at least once, in order per claim; waits up to `wait` s."""
         page = await deps.feed.page(caller.party, after, limit=limit, wait_s=wait)
-        return reply(200, {"items": list(page.items), "next": page.next})
+        return reply(200, {"items": [_from_root(item) for item in page.items], "next": page.next})
 
     @routes.post("/inbox/ack", status_code=204, openapi_extra=declared(CURSOR, {"after": "AbC-…"}))
     async def post_ack(caller: Reader, request: Request) -> Response:
@@ -93,3 +94,9 @@ def inbox_routes(deps: Deps) -> APIRouter:
         return await deps.database.read(query)
 
     return routes
+
+
+def _from_root(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Show an item with a reference from the host's root; rows of earlier versions have one relative to the inbox."""
+    href = str(item.get("href", ""))
+    return item if href.startswith("/") else {**item, "href": actions.ROOT + href}
