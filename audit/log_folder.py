@@ -86,18 +86,28 @@ def _remove_unless_locked(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(path, file):
+                return False
             path.unlink()
     except (FileNotFoundError, BlockingIOError):
         return False
     return True
 
 
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    """Say whether the path still names this open file; whoever holds its lock keeps it so."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
 def _open_locked(path: Path) -> BinaryIO:
-    """Open a temporary file for ourselves; one that is removed before we hold its lock is made again."""
+    """Open a temporary file for ourselves; one that is removed or renamed before we hold its lock is made again."""
     while True:
         file = path.open("ab")
         fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:
+        if _is_at(path, file):
             return file
         file.close()
 

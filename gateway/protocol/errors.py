@@ -46,6 +46,12 @@ class Fault:
         return {"code": self.code, "pointer": self.pointer, "detail": sentence, "fix": fix, **self.facts}
 
 
+def parse_fault(text: str) -> Fault:
+    """Read a fault as a `rejected` message carries it: its code and, after a blank, its pointer."""
+    code, _, pointer = text.partition(" ")
+    return Fault(code, pointer)
+
+
 class GatewayError(Exception):
     """The root: what it is (`code`), whose it is (`disposition`), and the HTTP status an edge answers with."""
 

@@ -141,7 +141,10 @@ async def test_cores_refusal_is_shown_with_its_faults_and_frees_the_claim_for_an
     shown = (await person.get(f"/v1/claims/{CLAIM}")).json()
 
     assert (request["status"], request["code"]) == ("rejected", "decision.refused")
-    assert request["faults"] == ["decision.over-asked /entries"]
+    [fault] = request["errors"]
+    assert (fault["code"], fault["pointer"]) == ("decision.over-asked", "/entries")
+    assert fault["detail"]
+    assert fault["fix"]
     assert shown["allowed_actions"] == ["decide"]
 
 

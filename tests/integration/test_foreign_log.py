@@ -206,7 +206,7 @@ async def test_an_unmodified_tessera_log_is_cosigned_and_finds_its_place_again(o
     port = free_port()
     init(tmp_path / "data", layout=Layout(f"http://127.0.0.1:{port}"), clock=SystemClock())
     settings = tmp_path / "data" / "roles" / "witness-sz" / "settings.toml"
-    settings.write_text(settings.read_text().replace('log_vkeys = "', f'log_vkeys = "{a_log().vkey} '))
+    settings.write_text(settings.read_text().replace('"log_vkeys" = "', f'"log_vkeys" = "{a_log().vkey} '))
     assert ORIGIN in settings.read_text()
     words = [sys.executable, "-m", "gateway", "run", "witness", "--data", str(tmp_path / "data")]
     words += ["--instance", "witness-sz", "--port", str(port)]

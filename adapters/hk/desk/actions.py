@@ -19,7 +19,7 @@ from gateway.client.insurer import InsurerClient
 from gateway.client.opened import OpenedLine, lines_of
 from gateway.protocol.canonical import read_json_object, sha256_hex
 from gateway.protocol.clock import Clock
-from gateway.protocol.errors import NotFoundError
+from gateway.protocol.errors import NotFoundError, parse_fault
 from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import PrivateKey, PublicKey
@@ -226,7 +226,7 @@ async def _kept(tx: Transaction, deps: Deps, claim_id: str) -> _Kept:
     return _Kept(claim, box, None if box is None else await deps.vault.existing(tx, claim.case_id))
 
 
-def answer_body(answer: DeskAnswer) -> dict[str, Any]:
+def answer_body(answer: DeskAnswer, language: str) -> dict[str, Any]:
     """Tell what became of an answer; `pending` until core has spoken, `sent` says whether the edge has it."""
     pending = answer.status in OPEN
     body: dict[str, Any] = {
@@ -240,5 +240,6 @@ def answer_body(answer: DeskAnswer) -> dict[str, Any]:
         "at": answer.authored_at,
         "allowed_actions": list(answer.allowed_actions),
     }
-    told = {"code": answer.code, "state": answer.state, "faults": list(answer.faults) or None}
+    errors = [parse_fault(text).as_dict(language) for text in answer.faults]
+    told = {"code": answer.code, "state": answer.state, "errors": errors or None}
     return body | {name: value for name, value in told.items() if value is not None}

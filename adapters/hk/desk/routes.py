@@ -13,7 +13,7 @@ from adapters.hk.desk.form import DecisionForm, ReturnForm
 from gateway.protocol.errors import ForbiddenError
 from gateway.protocol.money import Money
 from gateway.runtime.auth import Caller, require
-from gateway.runtime.http import etag, read_body, reply, required_if_match
+from gateway.runtime.http import etag, language_of, read_body, reply, required_if_match
 from gateway.runtime.idempotency import render, require_key
 from gateway.runtime.paging import Cursors
 from gateway.runtime.parameters import PathId
@@ -73,11 +73,11 @@ def desk_routes(deps: Deps) -> APIRouter:
         return reply(200, body | {"next": following}, {"Link": link})
 
     @routes.get("/claims/{claim_id}")
-    async def get_claim(caller: Reader, claim_id: PathId) -> Response:
+    async def get_claim(caller: Reader, claim_id: PathId, request: Request) -> Response:
         """Return a claim as opened: lines, differences, state, what may be done next. ETag is core's revision."""
         _ours(deps, caller)
         shown = await actions.show(deps, claim_id)
-        return reply(200, _shown_body(shown), {"ETag": etag(shown.claim.revision)})
+        return reply(200, _shown_body(shown, language_of(request)), {"ETag": etag(shown.claim.revision)})
 
     @routes.get("/claims/{claim_id}/content", response_class=Response, responses=answers("application/fhir+json"))
     async def get_content(caller: Reader, claim_id: PathId) -> Response:
@@ -106,10 +106,11 @@ def desk_routes(deps: Deps) -> APIRouter:
         return render(await actions.withdraw_dispute(deps, asked, raw), deps.keyring)
 
     @routes.get("/requests/{request_id}")
-    async def get_request(caller: Reader, request_id: PathId) -> Response:
+    async def get_request(caller: Reader, request_id: PathId, request: Request) -> Response:
         """Return what became of an answer: pending, accepted, or rejected with code and allowed actions."""
         _ours(deps, caller)
-        return reply(200, answer_body(await deps.database.read(partial(store.load_answer, request_id=request_id))))
+        answer = await deps.database.read(partial(store.load_answer, request_id=request_id))
+        return reply(200, answer_body(answer, language_of(request)))
 
     return routes
 
@@ -149,7 +150,7 @@ def _claim_body(claim: DeskClaim) -> dict[str, Any]:
     }
 
 
-def _shown_body(shown: Shown) -> dict[str, Any]:
+def _shown_body(shown: Shown, language: str) -> dict[str, Any]:
     claim = shown.claim
     signed = claim.signed
     lines = [
@@ -176,7 +177,7 @@ def _shown_body(shown: Shown) -> dict[str, Any]:
             "unpaid": str(Money(signed.unpaid_minor, claim.currency)),
             "allowed_actions": list(shown.allowed_actions),
             "lines": lines,
-            "requests": [answer_body(answer) for answer in shown.answers],
+            "requests": [answer_body(answer, language) for answer in shown.answers],
         }
     )
 

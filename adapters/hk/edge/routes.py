@@ -9,11 +9,11 @@ from starlette.responses import Response
 from adapters.hk.edge import actions, store
 from adapters.hk.edge.actions import Deps
 from gateway.protocol.canonical import read_json_object
-from gateway.protocol.errors import MalformedInputError
+from gateway.protocol.errors import MalformedInputError, parse_fault
 from gateway.protocol.exchange import EXCHANGE_BYTES_MAX
 from gateway.runtime.auth import Caller, require
 from gateway.runtime.database import Transaction
-from gateway.runtime.http import read_body, reply
+from gateway.runtime.http import language_of, read_body, reply
 from gateway.runtime.idempotency import render, require_key
 from gateway.runtime.parameters import PathId
 from gateway.runtime.web.declared import declared, strings
@@ -74,13 +74,20 @@ def inbox_routes(deps: Deps) -> APIRouter:
         return render(await actions.accept(deps, caller.party, key, raw), deps.keyring)
 
     @routes.get("/requests/{msg_id}")
-    async def get_request(caller: Reader, msg_id: PathId) -> Response:
-        """Return what core said of a posted message: pending, accepted, or rejected with code and allowed actions."""
+    async def get_request(caller: Reader, msg_id: PathId, request: Request) -> Response:
+        """Return what core said of a posted message: pending, accepted, or rejected with code and allowed actions.
 
-        async def query(tx: Transaction) -> Response:
-            return reply(200, await store.load_request(tx, caller.party, msg_id))
+        What was wrong stands in `errors`, in the form of a problem's.
+        """
 
-        return await deps.database.read(query)
+        async def query(tx: Transaction) -> dict[str, Any]:
+            return await store.load_request(tx, caller.party, msg_id)
+
+        found = await deps.database.read(query)
+        faults = [parse_fault(text) for text in found.pop("faults", ())]
+        if faults:
+            found["errors"] = [fault.as_dict(language_of(request)) for fault in faults]
+        return reply(200, found)
 
     @routes.get("/claims/{claim_id}")
     async def get_claim(caller: Reader, claim_id: PathId) -> Response:
