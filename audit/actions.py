@@ -16,9 +16,11 @@ from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.errors import NotFoundError
 from gateway.protocol.records import record
 from gateway.runtime.database import Database, Transaction
+from gateway.runtime.observability import LOG_STANDING, SOURCE_STOPPED
 from gateway.runtime.outbox import Outbox
 
 RULES_BATCH = 500
+STANDING_S_MAX = 120.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,24 @@ async def show_source(tx: Transaction, source: str) -> dict[str, Any]:
         shown |= {"stopped": str(stopped), "stopped_since": stop.at}
         shown["set_aside"] = await store.count_set_aside(tx, source)
     return shown
+
+
+async def why_sources_stopped(deps: Deps) -> str | None:
+    """Name every source whose entries no longer go in, and set its gauge; None where there is none."""
+    stops = await deps.database.read(store.list_stops)
+    role = deps.outbox.sender.role
+    for source in {row.src for row in stops} | {key.name for key in deps.sequencer.source_keys()}:
+        SOURCE_STOPPED.labels(role, source).set(any(row.src == source for row in stops))
+    return "; ".join(str(SourceStop(row.src, StopReason(row.reason), row.ep, row.sq, row.at)) for row in stops) or None
+
+
+async def why_log_stands(deps: Deps) -> str | None:
+    """Say which stages of the log have stood still for long, and set their gauges; None where none has."""
+    standing = await deps.sequencer.standing_s()
+    for stage, seconds in standing.items():
+        LOG_STANDING.labels(deps.outbox.sender.role, stage).set(seconds)
+    slow = [stage for stage, seconds in standing.items() if seconds > STANDING_S_MAX]
+    return f"stands still: {', '.join(slow)}" if slow else None
 
 
 async def note_source_stop(outbox: Outbox, clock: Clock, tx: Transaction, stop: SourceStop) -> None:

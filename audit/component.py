@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from audit import witness
+from audit import actions, witness
 from audit.actions import Deps
 from audit.handlers import take_records
 from audit.jobs import JOBS
@@ -18,6 +18,12 @@ def build(deps: Deps) -> Component:
     async def ready() -> str | None:
         return deps.sequencer.fork
 
+    async def sources() -> str | None:
+        return await actions.why_sources_stopped(deps)
+
+    async def log() -> str | None:
+        return await actions.why_log_stands(deps)
+
     return Component(
         name="audit",
         deps=deps,
@@ -28,6 +34,7 @@ def build(deps: Deps) -> Component:
         jobs=JOBS,
         tasks=(deps.sequencer.run,),
         ready=ready,
+        checks={"audit sources": sources, "audit log": log},
     )
 
 

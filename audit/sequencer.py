@@ -7,6 +7,7 @@ signed again. (4) witnesses cosign: they are asked again. (5) the checkpoint is 
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +36,8 @@ from gateway.runtime.observability import DELIVERIES
 BATCH_MAX = 2048
 IDLE_S = 1.0
 INTERVAL_S = 0.2
+PUBLISH_AGAIN_S = 5.0
+"""Witnesses that did not suffice are asked again after so long."""
 REFRESH_S = 600.0
 """An idle log's head is cosigned again this often, so that it does not look stale."""
 
@@ -61,6 +64,8 @@ class Sequencer:
     """Writes in the same work that a source has stopped."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     fork: str | None = None
+    _moved_at: dict[str, float] = field(default_factory=dict)
+    """When each stage was last where it should be; begun when it is first looked at."""
 
     async def take(self, fetched: Sequence[Fetched]) -> None:
         """Verify entries by their source's key and give them indexes, all in one commit; duplicates fall here.
@@ -101,17 +106,17 @@ class Sequencer:
 
     async def run(self) -> None:
         """Grow and publish until cancelled; a fork stops it for good, everything else is waited out."""
-        refreshed, recovered = 0.0, False
+        publish_at, recovered = 0.0, False
         while self.fork is None:
             try:
                 if not recovered:
                     await self.recover()
                     recovered = True
                 grown = await self.step()
-                now = asyncio.get_running_loop().time()
-                if grown or now - refreshed > REFRESH_S:
-                    await self.publish()
-                    refreshed = now
+                now = time.monotonic()
+                if grown or now > publish_at:
+                    published = await self.publish()
+                    publish_at = now + (REFRESH_S if published else PUBLISH_AGAIN_S)
             except ForkError as error:
                 self.fork = str(error)
                 log.error("sequencer.fork")
@@ -170,6 +175,8 @@ class Sequencer:
         reader = self._reader(head.size)
         asked = (collect(self.ask, party, checkpoint, head.note, reader) for party in parties)
         cosigned = {key: line for found in await asyncio.gather(*asked) for key, line in found.items()}
+        for key in cosigned:
+            self._moved_at[f"witness {key.name}"] = time.monotonic()
         if not self.policy.is_met_by(cosigned.keys()):
             log.warning("sequencer.awaiting-witnesses", count=len(cosigned))
             return False
@@ -179,7 +186,28 @@ class Sequencer:
         at = rfc3339(self.clock.now())
         done = partial(store.note_published, log=self.origin, size=head.size, published=published, at=at)
         await self.database.write(done, key=self.origin)
+        for stage in ("cosigned", "checkpoint"):
+            self._moved_at[stage] = time.monotonic()
         return True
+
+    async def standing_s(self) -> dict[str, float]:
+        """Return for how long each stage has waited for its next step, in seconds; 0 where nothing waits.
+
+        `tree`: entries with an index that no signed head covers; `cosigned`: a signed head that witnesses have not
+        cosigned; `checkpoint`, and each witness by name: beyond the time in which an idle head is cosigned again.
+        """
+        head = await self.database.read(partial(store.load_head, log=self.origin))
+        count = await self.database.read(partial(store.next_index, log=self.origin))
+        now = time.monotonic()
+        names = [f"witness {party.key.name}" for party in self.policy.witnesses.values()]
+        for stage in ("tree", "cosigned", "checkpoint", *names):
+            self._moved_at.setdefault(stage, now)
+        if head is not None and head.size >= count:
+            self._moved_at["tree"] = now
+        if head is not None and head.published is not None:
+            self._moved_at["cosigned"] = now
+        allowed_s = {"tree": 0.0, "cosigned": 0.0}
+        return {stage: max(0.0, now - at - allowed_s.get(stage, REFRESH_S)) for stage, at in self._moved_at.items()}
 
     def _reader(self, size: int) -> TileReader:
         return TileReader(size, partial(read_file, self.folder))

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from gateway.sandbox.layout import Layout
 
 PROBE_S_MAX = 4.0
+RESUME_REASONS = ("restored-from-backup", "moved-database", "test")
+CLIENT_ID = r"[a-z0-9][a-z0-9-]{0,63}"
+TICKET_FORM = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,39}"
 SERVED = ("all", "sz", "core", "hk", "insurer", "audit", "witness")
 
 
@@ -33,6 +36,7 @@ gateway run sz --data DIR            serve one role
 gateway sandbox remove --data DIR    delete a trial that nobody serves
 gateway demo --data DIR              walk one claim through a sandbox, by public HTTP only
 gateway doctor --profile FILE        ask every role what is wrong
+gateway resume ROLE --data DIR …     go on after an older backup was restored
 gateway audit verify …               verify the signed log off line (see its --help)
 """
 
@@ -80,6 +84,7 @@ def _cli() -> Any:
         sys.exit(_verify(words))
 
     _add_run(gateway)
+    _add_resume(gateway)
     _add_demo(gateway)
     _add_sandbox(gateway)
     add_operator_commands(gateway)
@@ -140,6 +145,59 @@ def _add_run(gateway: "click.Group") -> None:
         except StartError as error:
             raise click.ClickException(str(error)) from None
         click.echo(f"migrated: {', '.join(names)}", err=True)
+
+
+def _add_resume(gateway: "click.Group") -> None:
+    import re
+
+    import click
+
+    from gateway.operator_commands import AS_JSON, OPERATED, TICKET
+
+    @gateway.command("resume")
+    @click.argument("role", required=False, type=click.Choice(OPERATED))
+    @click.option("--data", type=click.Path(path_type=Path), help="Data folder, as `gateway sandbox` makes it.")
+    @click.option("--instance", default="", help="Which of several of the role.")
+    @click.option("--role-folder", type=click.Path(path_type=Path), help="Folder of the role.")
+    @click.option("--operator", required=True, metavar="CLIENT_ID", help="Who decides it; stands in the log.")
+    @click.option("--confirmed-by", required=True, metavar="CLIENT_ID", help="A second person; stands in the log.")
+    @click.option("--reason", required=True, type=click.Choice(RESUME_REASONS))
+    @TICKET
+    @AS_JSON
+    def resume(
+        role: str | None, data: Path | None, role_folder: Path | None, *, instance: str, as_json: bool, **why: str
+    ) -> None:
+        """Go on after a role's database was set back to an older backup; the role must not run.
+
+        The role keeps its keys and numbers anew in its next source epoch. That it did, after which entry, who decided
+        and why becomes an entry of the log.
+        """
+        from gateway.protocol.canonical import pretty
+        from gateway.runtime.resume import Decision
+        from gateway.serve import StartError, find_role_folder
+        from gateway.serve import resume as resume_role
+
+        if (data is None or role is None) == (role_folder is None):
+            raise click.UsageError("give either ROLE with --data DIR, or --role-folder DIR")
+        operator, second = why["operator"], why["confirmed_by"]
+        if operator == second or not (re.fullmatch(CLIENT_ID, operator) and re.fullmatch(CLIENT_ID, second)):
+            raise click.UsageError("--operator and --confirmed-by are two persons' client ids")
+        if not re.fullmatch(TICKET_FORM, why["ticket"]):
+            raise click.UsageError("--ticket is at most 40 letters, digits and . _ / -")
+        try:
+            folder = role_folder or find_role_folder(data or Path(), str(role), instance)
+            resumed = resume_role(folder, Decision(operator, second, why["reason"], why["ticket"]))
+        except StartError as error:
+            raise click.ClickException(str(error)) from None
+        told = {"epoch": resumed.epoch, "last_sq": resumed.last.sq, "last_eid": resumed.last.eid}
+        if as_json:
+            click.echo(pretty({**told, "records": resumed.records, "messages": resumed.messages}))
+        else:
+            click.echo(
+                f"epoch {resumed.epoch} begins after {resumed.last.place} of the log; to be sent again:"
+                f" {resumed.records} record(s), {resumed.messages} message(s). Start the role as usual.",
+                err=True,
+            )
 
 
 def _add_demo(gateway: "click.Group") -> None:

@@ -3,7 +3,6 @@
 Data go to stdout, as tables or with `--json` for programs; messages go to stderr.
 """
 
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,6 @@ OPERATED = ("sz", "core", "hk", "insurer", "audit")
 """Roles with an operators' API; a witness has none."""
 
 REASONS = ("agreed-with-sender", "sent-again-otherwise", "cannot-be-read", "forged", "test")
-RESUME_REASONS = ("restored-from-backup", "moved-database", "test")
-CLIENT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
-TICKET_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,39}", re.ASCII)
 VERIFICATION_FAILED = 3
 LISTED = 200
 
@@ -73,7 +69,6 @@ def add_operator_commands(gateway: click.Group) -> None:
     _add_topics(gateway)
     _add_bus(gateway)
     _add_outbox(gateway)
-    _add_resume(gateway)
     _add_claim(gateway)
     _add_doctor(gateway)
 
@@ -260,52 +255,6 @@ def _add_outbox(gateway: click.Group) -> None:
 
         outcome = _answered(act(profile, role, "outbox/republish", {"topic": topic, "since": since}))
         _tell(outcome, role, as_json=as_json)
-
-
-def _add_resume(gateway: click.Group) -> None:
-    @gateway.command("resume")
-    @click.argument("role", required=False, type=click.Choice(OPERATED))
-    @click.option("--data", type=click.Path(path_type=Path), help="Data folder, as `gateway sandbox` makes it.")
-    @click.option("--instance", default="", help="Which of several of the role.")
-    @click.option("--role-folder", type=click.Path(path_type=Path), help="Folder of the role.")
-    @click.option("--operator", required=True, metavar="CLIENT_ID", help="Who decides it; stands in the log.")
-    @click.option("--confirmed-by", required=True, metavar="CLIENT_ID", help="A second person; stands in the log.")
-    @click.option("--reason", required=True, type=click.Choice(RESUME_REASONS))
-    @TICKET
-    @AS_JSON
-    def resume(
-        role: str | None, data: Path | None, role_folder: Path | None, *, instance: str, as_json: bool, **why: str
-    ) -> None:
-        """Go on after a role's database was set back to an older backup; the role must not run.
-
-        The role keeps its keys and numbers anew in its next source epoch. That it did, after which entry, who decided
-        and why becomes an entry of the log.
-        """
-        from gateway.runtime.resume import Decision
-        from gateway.serve import StartError, find_role_folder
-        from gateway.serve import resume as resume_role
-
-        if (data is None or role is None) == (role_folder is None):
-            raise click.UsageError("give either ROLE with --data DIR, or --role-folder DIR")
-        operator, second = why["operator"], why["confirmed_by"]
-        if operator == second or not (CLIENT_ID.fullmatch(operator) and CLIENT_ID.fullmatch(second)):
-            raise click.UsageError("--operator and --confirmed-by are two persons' client ids")
-        if not TICKET_FORM.fullmatch(why["ticket"]):
-            raise click.UsageError("--ticket is at most 40 letters, digits and . _ / -")
-        try:
-            folder = role_folder or find_role_folder(data or Path(), str(role), instance)
-            resumed = resume_role(folder, Decision(operator, second, why["reason"], why["ticket"]))
-        except StartError as error:
-            raise click.ClickException(str(error)) from None
-        told = {"epoch": resumed.epoch, "last_sq": resumed.last.sq, "last_eid": resumed.last.eid}
-        if as_json:
-            click.echo(pretty({**told, "records": resumed.records, "messages": resumed.messages}))
-        else:
-            click.echo(
-                f"epoch {resumed.epoch} begins after {resumed.last.place} of the log; to be sent again:"
-                f" {resumed.records} record(s), {resumed.messages} message(s). Start the role as usual.",
-                err=True,
-            )
 
 
 def _add_claim(gateway: click.Group) -> None:

@@ -54,6 +54,24 @@ def _counts(name: str, says: str, metric: str, limit: int, **labels: str) -> Ala
 
 ALARMS = (
     Alarm("not-ready", "A role cannot do its work", "gateway_ready", 1, 2, below=True),
+    Alarm("role-absent", "The process of a role does not answer", "up", 1, 2, below=True),
+    Alarm(
+        "gauges-old",
+        "A role measures nothing any more, and its gauges are old",
+        "gateway_measured_age_seconds",
+        60,
+        0,
+    ),
+    Alarm("source-stopped", "The log takes nothing more of a role", "gateway_source_stopped", 0, 0),
+    Alarm(
+        "log-unanswered",
+        "A role cannot ask the audit role what the log has of it",
+        "gateway_source_unanswered_seconds",
+        600,
+        0,
+        "ticket",
+    ),
+    Alarm("log-stands", "Entries or the signed head wait for their next step", "gateway_log_standing_seconds", 120, 0),
     _waits("outbox-waits", "Messages do not get onto the bus", "outbox", limit_s=120),
     Alarm("outbox-fills", "Intake will stop with 503 when the outbox is full", "gateway_outbox_fill_percent", 50, 1),
     _waits("records-wait", "Audit records do not get onto the bus", "audit", limit_s=300),
@@ -62,6 +80,14 @@ ALARMS = (
     Alarm(
         "consumer-stopped", "A consumer stopped after halts and takes nothing more", "gateway_consumer_stopped", 0, 0
     ),
+    Alarm(
+        "consumer-stands",
+        "Records lie before a consumer that takes none",
+        "gateway_consumer_standing_seconds",
+        60,
+        0,
+    ),
+    Alarm("timer-stands", "A timer has not come to its end for long", "gateway_job_overdue_seconds", 60, 0),
     Alarm("loop-blocked", "Long work blocks the event loop of a process", "gateway_loop_lag_seconds", 2, 2, "ticket"),
     Alarm("lag-grows", "A consumer falls behind", "gateway_consumer_lag", 5000, 10, "ticket"),
     _waits("gap-stays", "A message before others has not come", "parked-gap", limit_s=60),

@@ -160,3 +160,5 @@ class Component:
     """What operators may ask for about its money, by name; names are unique in a role."""
     measure: Callable[[], Awaitable[Sequence[Measured]]] | None = None
     """Measures what the component has gauges for."""
+    checks: Mapping[str, Callable[[], Awaitable[str | None]]] = field(default_factory=dict)
+    """Further signs by name, asked like `ready`; also by every measuring, so that they may set gauges."""

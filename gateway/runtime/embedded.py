@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text, and_, func, or_, select
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text, and_, func, literal, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
 from gateway.protocol.canonical import compact, read_json_object
@@ -142,6 +142,8 @@ class EmbeddedBus:
         await self._database.write(work)
 
     async def why_unready(self) -> str | None:
+        """Read from the bus' own file: what it raises is the reason."""
+        await self._database.fetch(select(literal(1)))
         return None
 
     async def prune(self, kept_ms: int) -> None:

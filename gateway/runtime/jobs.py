@@ -7,6 +7,7 @@ A SQLite file has one process, which holds the folder's lock: there a restart ta
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from gateway.protocol.identifiers import mint
 from gateway.runtime.component import Job
 from gateway.runtime.database import Database, SqliteDatabase, Transaction
 from gateway.runtime.keys import NO_RELEASE_YET
-from gateway.runtime.observability import JOBS
+from gateway.runtime.observability import JOB_OVERDUE, JOBS
 from gateway.runtime.pace import Stopping
 from gateway.runtime.tables import leases
 
@@ -53,6 +54,9 @@ class JobRunner:
     async def run(self, job: Job, deps: Any) -> None:
         """Run one job until the role ends; it fails and waits like anything else, it never stops the role."""
         held_until = self.clock.now()
+        done_at = time.monotonic()
+        overdue = JOB_OVERDUE.labels(self.role, job.name)
+        overdue.set_function(lambda: max(0.0, time.monotonic() - done_at - 2 * job.every_s))
         try:
             while not self.stopping:
                 try:
@@ -62,6 +66,9 @@ class JobRunner:
                     if may_run and held_until > self.clock.now():
                         held_until = await self._run_held(job, deps, held_until)
                         JOBS.labels(job.name, "done").inc()
+                        done_at = time.monotonic()
+                    elif may_run:  # another process of the role runs it
+                        done_at = time.monotonic()
                 except Exception as error:  # noqa: BLE001 what a job needs is away: the next round tries again
                     code = getattr(error, "code", "")
                     JOBS.labels(job.name, "waited" if code == NO_RELEASE_YET else "failed").inc()

@@ -65,6 +65,14 @@ COMPONENT_GAUGES = {
     ),
 }
 """Gauges whose values a component measures, by the name that it gives them."""
+MEASURE_AGE = Gauge("gateway_measured_age_seconds", "Since when a role's gauges were not measured anew", ["role"])
+CONSUMER_STANDING = Gauge(
+    "gateway_consumer_standing_seconds", "How long records lie before a consumer that takes none", ["role", "consumer"]
+)
+JOB_OVERDUE = Gauge("gateway_job_overdue_seconds", "How long a timer is past its time", ["role", "job"])
+LOG_STANDING = Gauge(
+    "gateway_log_standing_seconds", "How long entries or the signed head wait for their next step", ["role", "stage"]
+)
 JOBS = Counter("gateway_jobs_total", "Runs of timers", ["job", "result"])
 
 FIELDS = frozenset(

@@ -60,6 +60,7 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
         """Measure now, and return what is not ready and which alarms would ring, each with its page."""
         waiting = await operations.database.read(read_waiting)
         await gauges.set(waiting, operations.clock.now())
+        await gauges.set_readiness()
         checks = {name: reason or "ok" for name, reason in (await gauges.readiness.answers()).items()}
         found = [
             {

@@ -6,6 +6,7 @@ one process and one bus, each with its own database, keys and writer, as if alon
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -30,7 +31,7 @@ from gateway.runtime.feed import FeedSequencer
 from gateway.runtime.http import create_app
 from gateway.runtime.jobs import JobRunner
 from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.observability import Readiness, health_routes, metrics_routes, watch_loop
+from gateway.runtime.observability import MEASURE_AGE, Readiness, health_routes, metrics_routes, watch_loop
 from gateway.runtime.openings import Vault
 from gateway.runtime.operations import Operations
 from gateway.runtime.operator_routes import operator_routes
@@ -131,6 +132,8 @@ class RoleProcess:
         self.components.append(component)
         if component.ready is not None:
             self.readiness.add(component.name, component.ready)
+        for name, check in component.checks.items():
+            self.readiness.add(name, check)
 
     def app(self, title: str, components: Sequence[Component], url: str, inner_url: str = "") -> FastAPI:
         """Make the HTTP app of some of the role's components, with tokens, health and reference pages."""
@@ -175,6 +178,7 @@ class RoleProcess:
             self.readiness.add("source", self.source.why_unready)
             self._run(self.source.run, "source")
             self._start_relays()
+        self._run(self._measure, "measure")
         for component in self.components:
             self._start_component(component)
         jobs = JobRunner(
@@ -221,7 +225,6 @@ class RoleProcess:
         self._relays[self._run(audit_relay.run, "audit-relay")] = audit_relay
         self._run(self.feed.run, "feed")
         self._run(partial(self._prune, relay), "prune")
-        self._run(self._measure, "measure")
 
     def _start_component(self, component: Component) -> None:
         if component.subscriptions:
@@ -244,6 +247,7 @@ class RoleProcess:
         if component.verbatim:
             reader = VerbatimReader(component, self.settings.instance, self.bus, self.stopping)
             self.readings.append(reader)
+            self.readiness.add(f"reader {component.name}", reader.why_waiting)
             self._rounds.append(self._run(reader.run, component.name))
 
     def _run(self, run: Callable[[], Awaitable[None]], name: str) -> "asyncio.Task[None]":
@@ -272,8 +276,14 @@ class RoleProcess:
             await self.bus.prune(self.settings.bus_days * 86_400_000)
 
     async def _measure(self) -> None:
+        """Set the gauges again and again; a witness, which is not on the bus, only has its checks."""
+        measured_at = time.monotonic()
+        MEASURE_AGE.labels(self.settings.instance).set_function(lambda: time.monotonic() - measured_at)
         while True:
-            await self._gauges.set(await self.database.read(read_waiting), self.clock.now())
+            await self._gauges.set_readiness()
+            if self.settings.role != "witness":
+                await self._gauges.set(await self.database.read(read_waiting), self.clock.now())
+            measured_at = time.monotonic()
             await asyncio.sleep(MEASURE_S)
 
     @property

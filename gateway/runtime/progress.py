@@ -5,6 +5,7 @@ records that the caller has called done.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ class Progress:
     consumer: Consumer
     stopping: Stopping
     _done: dict[tuple[str, int], int] = field(default_factory=dict)
+    moved_at: float = field(default_factory=time.monotonic)
+    """When records were last done; a consumer that has some before it and does none stands still."""
     _commit_at: float = 0.0
 
     async def fetch(self, records_max: int) -> Sequence[Fetched]:
@@ -34,6 +37,7 @@ class Progress:
 
     def done(self, fetched: Sequence[Fetched]) -> None:
         """Remember records whose effects are durable."""
+        self.moved_at = time.monotonic()
         self._done |= {(one.topic, one.partition): one.offset + 1 for one in fetched}
 
     async def commit(self) -> None:

@@ -30,6 +30,13 @@ class VerbatimReader:
     consumer: Consumer | None = None
     stopped: str | None = None
     """Always None: a reader waits, it never halts."""
+    waiting: str | None = None
+    """By which error its component cannot take what is before it, or None."""
+    progress: Progress | None = None
+
+    async def why_waiting(self) -> str | None:
+        """Say for readiness why this reader takes nothing more, or None."""
+        return self.waiting
 
     @property
     def group(self) -> str:
@@ -42,7 +49,7 @@ class VerbatimReader:
     async def run(self) -> None:
         """Run until the role ends, then finish the round."""
         self.consumer = await self.bus.subscribe(self.group, self.topics)
-        progress = Progress(self.consumer, self.stopping)
+        progress = self.progress = Progress(self.consumer, self.stopping)
         try:
             while not self.stopping:
                 if (fetched := await progress.fetch(RECORDS_MAX)) and await self._take(fetched):
@@ -60,9 +67,11 @@ class VerbatimReader:
                     if taken := [one for one in fetched if one.topic == verbatim.topic]:
                         await verbatim.take(self.component.deps, taken)
             except Exception as error:  # noqa: BLE001 whatever its store raises; the records stay on the bus
+                self.waiting = getattr(error, "code", None) or type(error).__name__
                 if getattr(error, "code", "") != NO_RELEASE_YET:
                     log.warning("worker.verbatim-waiting", component=self.component.name, error=type(error).__name__)
             else:
+                self.waiting = None
                 return True
             if self.stopping:
                 return False

@@ -6,6 +6,7 @@ position), and parked messages by why: `gap`, `retry`, `held`, `halt`.
 
 import asyncio
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from gateway.runtime.database import Transaction, one, rows
 from gateway.runtime.observability import (
     COMPONENT_GAUGES,
     CONSUMER_LAG,
+    CONSUMER_STANDING,
     CONSUMER_STOPPED,
     OUTBOX_BYTES,
     OUTBOX_FILL,
@@ -31,6 +33,7 @@ from gateway.runtime.observability import (
     Readiness,
 )
 from gateway.runtime.outbox import Admission
+from gateway.runtime.progress import Progress
 from gateway.runtime.tables import audit_rows, feed, outbox, parked
 
 PARKED_WHYS = ("gap", "retry", "held", "halt")
@@ -78,6 +81,7 @@ class Reading(Protocol):
 
     consumer: Consumer | None
     stopped: str | None
+    progress: Progress | None
 
     @property
     def group(self) -> str: ...
@@ -115,6 +119,7 @@ class Gauges:
         for worker in self.readings:
             CONSUMER_STOPPED.labels(self.role, worker.group).set(worker.stopped is not None)
             lag = await read_lag(worker)
+            CONSUMER_STANDING.labels(self.role, worker.group).set(_standing_s(worker, lag))
             for topic in worker.topics:
                 for number in range(TOPICS[topic].partitions):
                     measured = math.nan if lag is None else lag[topic, number]
@@ -122,5 +127,18 @@ class Gauges:
         for component in self.components:
             for value in await component.measure() if component.measure is not None else ():
                 COMPONENT_GAUGES[value.gauge].labels(role=self.role, **value.labels).set(value.value)
+
+    async def set_readiness(self) -> None:
+        """Ask every check by itself: that the database is away must not keep the other signs from being measured."""
         for name, reason in (await self.readiness.answers()).items():
             READY.labels(self.role, name).set(reason is None)
+
+
+def _standing_s(worker: Reading, lag: Mapping[tuple[str, int], int] | None) -> float:
+    """Return for how long a consumer has had records before it and done none, NaN while nobody knows the lag."""
+    now = time.monotonic()
+    if lag is None or worker.progress is None:
+        return math.nan
+    if not any(lag.values()):
+        worker.progress.moved_at = now
+    return now - worker.progress.moved_at

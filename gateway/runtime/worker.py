@@ -94,6 +94,7 @@ class Worker:
     """How many messages may wait for a cause to go before no more are fetched: the bus keeps the rest as well."""
     halts: deque[datetime] = field(default_factory=deque)
     consumer: Consumer | None = None
+    progress: Progress | None = None
     _retries: int | None = None
     """How many wait, or more; None where the rows must be counted."""
 
@@ -109,7 +110,7 @@ class Worker:
         """Run until the role ends, then finish the round. A failing database or bus is waited out."""
         await self._until_informed()
         self.consumer = await self.bus.subscribe(self.group, self.topics)
-        progress = Progress(self.consumer, self.stopping)
+        progress = self.progress = Progress(self.consumer, self.stopping)
         retries = asyncio.create_task(self._retry_parked())
         try:
             while not self.stopping:

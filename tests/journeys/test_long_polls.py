@@ -12,15 +12,13 @@ POLL_S = 30
 async def test_open_long_polls_are_answered_with_what_they_have_when_the_gateway_ends(tmp_path: Path) -> None:
     async with served(tmp_path / "trial") as (gateway, parties):
         assert await gateway.start()
-        polls = [
-            asyncio.create_task(parties.hospital.events(wait_s=POLL_S)),
-            asyncio.create_task(parties.insurer_client("ins-lantau").inbox(wait_s=POLL_S)),
-        ]
+        hospital = asyncio.create_task(parties.hospital.events(wait_s=POLL_S))
+        insurer = asyncio.create_task(parties.insurer_client("ins-lantau").inbox(wait_s=POLL_S))
         await asyncio.sleep(1)
 
         asked_at = time.monotonic()
         ending = asyncio.create_task(gateway.stop())
-        events, inbox = await asyncio.gather(*polls)
+        events, inbox = await asyncio.gather(hospital, insurer)
 
         assert time.monotonic() - asked_at < 4
         assert (list(events.items), list(inbox.items)) == ([], [])
