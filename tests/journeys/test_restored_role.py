@@ -5,10 +5,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.postgres import postgres
 from tests.served import Served, served
 from tests.walk import Parties, verify_log
 from tests.walk_parties import hand_in, until_logged
@@ -22,18 +24,48 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([*GATEWAY, *words], capture_output=True, text=True, timeout=90, check=False)
 
 
-def backup(database: Path, copy: Path) -> None:
-    """Copy a database as an operator's backup does, while nobody serves it."""
-    with sqlite3.connect(database) as source, sqlite3.connect(copy) as target:
-        source.backup(target)
-    source.close()
-    target.close()
+@dataclass(frozen=True)
+class FileBackup:
+    """A role's SQLite file, copied and put back as an operator does while nobody serves it."""
+
+    database: Path
+    copy: Path
+
+    def make(self) -> None:
+        with sqlite3.connect(self.database) as source, sqlite3.connect(self.copy) as target:
+            source.backup(target)
+        source.close()
+        target.close()
+
+    def restore(self) -> None:
+        for leftover in self.database.parent.glob(f"{self.database.name}-*"):
+            leftover.unlink()
+        shutil.copyfile(self.copy, self.database)
 
 
-def restore(copy: Path, database: Path) -> None:
-    for leftover in database.parent.glob(f"{database.name}-*"):
-        leftover.unlink()
-    shutil.copyfile(copy, database)
+@dataclass(frozen=True)
+class ServerBackup:
+    """A role's database on PostgreSQL, copied and put back by the server itself."""
+
+    name: str
+
+    def make(self) -> None:
+        postgres().execute(f'CREATE DATABASE "{self.name}_copy" TEMPLATE "{self.name}"')
+
+    def restore(self) -> None:
+        postgres().execute(f'DROP DATABASE "{self.name}"')
+        postgres().execute(f'CREATE DATABASE "{self.name}" TEMPLATE "{self.name}_copy"')
+
+
+def backup_of(gateway: Served, role: str, database: str) -> "FileBackup | ServerBackup":
+    """Put the role, and the log, on the wanted database; return how to back the role's up."""
+    if database == "sqlite":
+        return FileBackup(gateway.data / "roles" / role / f"{role}.db", gateway.data.parent / "backup.db")
+    urls = {name: postgres().fresh_url() for name in (role, "audit")}
+    for name, url in urls.items():
+        settings = gateway.data / "roles" / name / "settings.toml"
+        settings.write_text(f'database_url = "{url}"\n' + settings.read_text())
+    return ServerBackup(urls[role].rpartition("/")[2])
 
 
 async def claims(parties: Parties, count: int) -> None:
@@ -49,21 +81,25 @@ async def verified(gateway: Served) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("role", ["sz", "core", "hk"])
-async def test_a_restored_role_is_refused_and_resumed_and_new_claims_walk_again(tmp_path: Path, role: str) -> None:
+@pytest.mark.parametrize(
+    ("role", "database"), [("sz", "sqlite"), ("core", "sqlite"), ("hk", "sqlite"), ("sz", "postgresql")]
+)
+async def test_a_restored_role_is_refused_and_resumed_and_new_claims_walk_again(
+    tmp_path: Path, role: str, database: str
+) -> None:
     async with served(tmp_path / "trial") as (gateway, parties):
-        database = gateway.data / "roles" / role / f"{role}.db"
+        backup = backup_of(gateway, role, database)
         assert await gateway.start()
         await claims(parties, 1)
         await parties.forget()
         await gateway.stop()
-        backup(database, tmp_path / "backup.db")
+        backup.make()
         assert await gateway.start()
         await claims(parties, 2)
         await parties.forget()
         await gateway.stop()
 
-        restore(tmp_path / "backup.db", database)
+        backup.restore()
         refused = run("run", "all", "--data", str(gateway.data), "--port", "0")
         resumed = run("resume", role, "--data", str(gateway.data), *PERSONS, *WHY)
 
