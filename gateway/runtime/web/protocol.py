@@ -26,7 +26,7 @@ FIELDS_MAX = 100
 HEAD_S_MAX = 10.0
 """From the first byte of a head, or from the connection, to its end."""
 BODY_S_MAX = 120.0
-"""For 8 MiB that is 70 KB/s: half of what a slow office line has."""
+"""For the largest bill, 8 MiB, that is 70 KB/s."""
 BODY_PAUSE_S_MAX = 20.0
 READER_PAUSE_S_MAX = 30.0
 """How long a peer may leave an answer unread."""
