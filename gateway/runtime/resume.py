@@ -14,6 +14,7 @@ from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
 
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.clock import rfc3339
+from gateway.protocol.errors import GatewayError
 from gateway.protocol.records import record
 from gateway.runtime.database import Transaction, one, rows
 from gateway.runtime.outbox import Sender
@@ -49,7 +50,11 @@ class Resumed:
 
 async def resume(watch: SourceWatch, sender: Sender, decision: Decision) -> Resumed:
     """Begin a new epoch after the last entry that the log has of this role; `ResumeError` where it is not behind."""
-    last = (await watch.ask_last()).last
+    try:
+        last = (await watch.ask_last()).last
+    except GatewayError as error:
+        sentence = f"the audit role does not say what the log has of {watch.source} (setting `audit_url`): {error.code}"
+        raise ResumeError(sentence) from None
     behind = await watch.database.read(lambda tx: is_behind(tx, last))
     if last is None or not behind:
         raise ResumeError(f"the log knows nothing of {watch.source} that its own database does not have")

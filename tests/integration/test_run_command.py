@@ -84,6 +84,37 @@ def test_a_command_that_names_no_one_folder_is_a_usage_error(words: tuple[str, .
     assert CliRunner().invoke(_cli(), words).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"--confirmed-by": "op-gateway-1"},
+        {"--confirmed-by": "Two Persons"},
+        {"--ticket": "see mail"},
+        {"--reason": "because"},
+    ],
+)
+def test_a_role_is_resumed_by_two_persons_for_a_reason_that_has_a_ticket(
+    data: Path, changed: Mapping[str, str]
+) -> None:
+    given = {
+        "--operator": "op-gateway-1",
+        "--confirmed-by": "op-gateway-2",
+        "--reason": "test",
+        "--ticket": "OPS-1",
+    }
+    words = [word for pair in (given | dict(changed)).items() for word in pair]
+
+    assert CliRunner().invoke(_cli(), ["resume", "sz", "--data", str(data), *words]).exit_code == 2
+
+
+def test_a_role_that_the_log_does_not_know_has_nothing_to_resume(data: Path) -> None:
+    persons = ("--operator", "op-gateway-1", "--confirmed-by", "op-gateway-2", "--reason", "test", "--ticket", "OPS-1")
+
+    done = command("resume", "sz", "--data", str(data), *persons)
+
+    assert "the audit role does not say what the log has of sz" in sentence(done)
+
+
 def test_a_folder_that_is_missing_or_of_another_role_is_refused_in_a_sentence(data: Path) -> None:
     assert "holds no roles" in sentence(command("run", "sz", "--data", str(data / "nowhere")))
     assert "there is no folder" in sentence(command("run", "--role-folder", str(data / "nowhere")))
