@@ -82,13 +82,19 @@ def earlier_fold(value: Any) -> str:
 # Numbers
 
 
+NUMBER_CHARACTERS_MAX = 64
+"""16 digits and their zeros are far shorter."""
+
+
 @dataclass(frozen=True, slots=True)
 class OddNumber:
     """Stands for a JSON number with an exponent or too many digits; its field is refused, and the file is read on."""
 
 
-def odd_number(_: str) -> OddNumber:
-    return OddNumber()
+def odd_number(text: str) -> Decimal | OddNumber:
+    """Read a long number by its value, as any other; one with an exponent, or longer than any field, stands for itself."""
+    plain = len(text) <= NUMBER_CHARACTERS_MAX and "." in text and "e" not in text and "E" not in text
+    return Decimal(text) if plain else OddNumber()
 
 
 _DECIMAL = re.compile(r"-?(?:(?:0|[1-9][0-9]{0,15})(?:\.[0-9]*)?|\.[0-9]+)", re.ASCII)

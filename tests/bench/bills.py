@@ -7,7 +7,7 @@ from gateway.protocol.canonical import compact
 LINES = 30
 SERVICE_CODE = "002101020150000-210102015"
 """A national item code on every line, as a hospital's mapping gives it: without one each line would be a warning."""
-CATEGORIES = ("02", "03", "04", "05", "08", "09")
+CATEGORIES = ("02", "03", "04", "05", "06", "07")
 INSURER = "ins-lantau"
 
 

@@ -304,7 +304,7 @@ def test_the_problem_of_a_json_fault_lists_it_with_line_and_column_and_echoes_no
         {
             "code": "json.malformed",
             "pointer": "",
-            "detail": refused.value.sentence,
+            "detail": shown["title"],
             "fix": shown["fix"],
             "line": 1,
             "column": 12,

@@ -151,6 +151,8 @@ def _model_for(models: tuple[type[Element], ...], value: Any) -> type[Element] |
 @cache
 def _fields(kind: type[Element]) -> dict[str, tuple[type[Element], ...]]:
     """Return the names of a model on the wire, each with the models that its values may have."""
+    # a model that was defined before Extension knows its extensions by name only until it is rebuilt
+    kind.model_rebuild()
     return {item.alias or name: tuple(_models(item.annotation)) for name, item in kind.model_fields.items()}
 
 
