@@ -206,8 +206,12 @@ def _check_content(deps: Deps, manifest: Manifest, posted: Posted, now: datetime
     has_content = manifest.type in WITH_DOSSIER
     misplaced = []
     if (manifest.content_sha256 is not None) != (manifest.type in WITH_HASH):
-        code = "message.dossier-expected-or-not" if manifest.content_sha256 else "message.content-missing"
-        misplaced.append(Fault(code, "/content_sha256"))
+        misplaced.append(
+            Fault(
+                "message.dossier-expected-or-not" if manifest.content_sha256 else "message.content-missing",
+                "/content_sha256",
+            )
+        )
     if (posted.dossier is not None) != has_content:
         misplaced.append(Fault("message.dossier-expected-or-not", "/dossier"))
     sealed_to = (manifest.recipients[0], manifest.sender)
