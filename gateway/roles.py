@@ -28,6 +28,7 @@ import settlement.component as settlement
 from adapters.hk.desk.actions import Deps as DeskDeps
 from adapters.hk.edge.actions import Deps as EdgeDeps
 from adapters.sz.actions import Deps as SzDeps
+from adapters.sz.institutions import load_institutions
 from adapters.sz.pins import load_pins
 from audit.actions import Deps as AuditDeps
 from audit.actions import note_source_stop
@@ -47,9 +48,7 @@ from gateway.protocol.canonical import parse_b64url, read_json_object
 from gateway.protocol.claims import PaidKind
 from gateway.protocol.clock import Clock, business_date
 from gateway.protocol.commitments import verifier_key
-from gateway.protocol.errors import MalformedInputError
 from gateway.protocol.jose import PrivateKey
-from gateway.protocol.product_identifiers import parse_nhsa_institution
 from gateway.protocol.registry import Use
 from gateway.protocol.rules import shipped_rules
 from gateway.runtime.bus import Bus
@@ -61,7 +60,7 @@ from gateway.runtime.kafka import KafkaBus
 from gateway.runtime.kafka_access import kafka_access, kafka_limits
 from gateway.runtime.outgoing import Sender
 from gateway.runtime.process import RoleProcess
-from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
+from gateway.runtime.settings import RoleSettings, load_settings
 from gateway.runtime.source_watch import asking
 from gateway.runtime.supervised import within
 from gateway.runtime.web.links import front_routes
@@ -119,6 +118,7 @@ async def _participants(process: RoleProcess, *, authority: bool) -> Component:
 async def _sz(process: RoleProcess, outside: Outside) -> Mounts:
     del outside
     registry = await _participants(process, authority=False)
+    formats = _named(process.settings, "format.")
     component = sz.build(
         SzDeps(
             database=process.database,
@@ -129,8 +129,8 @@ async def _sz(process: RoleProcess, outside: Outside) -> Mounts:
             vault=process.outbox.sender.vault,
             feed=process.feed,
             pins=load_pins(process.settings.folder / process.settings.own("pins")),
-            formats=_named(process.settings, "format."),
-            institutions=_institutions(process.settings),
+            formats=formats,
+            institutions=load_institutions(process.settings, formats),
             rules=shipped_rules(),
             bill_bytes_max=process.settings.bill_bytes_max,
         )
@@ -288,21 +288,6 @@ async def _witness(process: RoleProcess, outside: Outside) -> Mounts:
 
 def _private(key: PrivateKey) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(parse_b64url(str(key.jwk.as_dict(private=True)["d"])))
-
-
-def _institutions(settings: RoleSettings) -> dict[str, frozenset[str]]:
-    """Read the national codes of each hospital's institutions, separated by blanks; `SettingsError` without any."""
-    institutions = {}
-    for hospital in _named(settings, "format."):
-        name = f"institutions.{hospital}"
-        codes = settings.own(name).split()
-        try:
-            institutions[hospital] = frozenset(map(parse_nhsa_institution, codes))
-        except MalformedInputError:
-            codes = []
-        if not codes:
-            raise SettingsError(f"{settings.folder.name}/settings.toml: [extra] {name} needs valid institution codes")
-    return institutions
 
 
 def _named(settings: RoleSettings, prefix: str) -> dict[str, str]:
