@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CHECKED = ("sh", "python", "json")
-SHOWN = ("", "text", "http")
+SHOWN = ("", "text", "http", "mermaid")
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 NAMED = re.compile(r"# ([a-z_]+\.py): ")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")

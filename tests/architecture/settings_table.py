@@ -73,6 +73,7 @@ MEANINGS: Mapping[str, str] = {
 EXTRA: Mapping[str, Mapping[str, str]] = {
     "sz": {
         "format.<hospital>": "The bill format of a hospital that this edge serves, e.g. `national_json`; a line each.",
+        "institutions.<hospital>": "The national codes of its institutions (`fixmedins_code`), separated by blanks.",
         "pins": "File with the public keys of insurers to which this edge seals, whatever a release says.",
     },
     "core": {

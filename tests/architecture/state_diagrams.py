@@ -83,7 +83,7 @@ def moves(machine: Machine) -> Iterator[Move]:
             to = getattr(rule, "to", rule)
             targets = tuple(str(state) for state in machine.states if state == to or (_is_set(to) and state in to))
             by = ", ".join(sorted(map(str, getattr(rule, "by", ())))) or machine.by
-            yield Move(str(source), str(event), targets, by, getattr(rule, "guard", ""))
+            yield Move(str(source), str(event), targets, by, getattr(rule, "guard", None) or "")
 
 
 def _is_set(to: object) -> bool:

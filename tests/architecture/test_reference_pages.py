@@ -129,6 +129,13 @@ def test_every_move_of_a_machine_is_an_arrow_with_its_event_and_actors(machine: 
             assert re.search(rf"^    {move.source} --> {target}: .*\b{move.event} \({move.by}\)", page, re.MULTILINE)
 
 
+def test_a_move_without_a_guard_has_an_empty_cell() -> None:
+    page = state_diagrams.page()
+
+    assert "| received | `acknowledge` | insurer | in_review |  |\n" in page
+    assert "None" not in page
+
+
 def test_a_state_that_is_added_to_a_table_appears_in_the_diagram() -> None:
     class Lamp(StrEnum):
         OFF = "off"
