@@ -42,10 +42,10 @@ def _is_exchange(shown: Any) -> None:
 
 
 def _is_problem(shown: Any) -> None:
-    properties = PROBLEM_SCHEMA["properties"]
-    assert set(shown) <= set(properties)
+    fault_schema = PROBLEM_SCHEMA["properties"]["errors"]["items"]
+    assert set(shown) <= set(PROBLEM_SCHEMA["properties"])
     for fault in shown["errors"]:
-        assert set(fault) == set(properties["errors"]["items"]["properties"])
+        assert set(fault_schema["required"]) <= set(fault) <= set(fault_schema["properties"])
 
 
 def _is_decision(shown: Any) -> None:
