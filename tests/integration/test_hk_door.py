@@ -98,7 +98,7 @@ async def test_an_answer_sealed_to_the_hospital_and_its_author_is_taken(edge: De
 
 
 async def test_an_answer_without_content_is_taken(edge: Deps) -> None:
-    await post(edge, an_acknowledged(), None)
+    await post(edge, with_content(an_acknowledged()), None)
     await post(edge, a_disputed(differences=("/dossier",)), None)
 
 
@@ -144,17 +144,25 @@ async def test_every_fault_of_fields_and_dossier_is_named_at_once(edge: Deps) ->
 
 
 async def test_an_answer_whose_type_has_content_needs_hash_and_dossier(edge: Deps) -> None:
-    code = "message.dossier-expected-or-not"
+    code, no_hash = "message.dossier-expected-or-not", Fault("message.content-missing", "/content_sha256")
 
     neither = await refusal(edge, a_decision(), None)
     hash_alone = await refusal(edge, with_content(a_returned()), None)
     dossier_alone = await refusal(edge, a_decision(), sealed())
-    both_on_another_type = await refusal(edge, with_content(an_acknowledged()), sealed())
+    both_on_another_type = await refusal(edge, with_content(a_disputed(differences=("/dossier",))), sealed())
 
-    assert neither.faults == (Fault(code, "/content_sha256"), Fault(code, "/dossier"))
+    assert neither.faults == (no_hash, Fault(code, "/dossier"))
     assert hash_alone.faults == (Fault(code, "/dossier"),)
-    assert dossier_alone.faults == (Fault(code, "/content_sha256"),)
+    assert dossier_alone.faults == (no_hash,)
     assert both_on_another_type.faults == (Fault(code, "/content_sha256"), Fault(code, "/dossier"))
+
+
+async def test_an_acknowledgement_repeats_the_hash_of_the_claim_and_has_no_dossier(edge: Deps) -> None:
+    without_hash = await refusal(edge, an_acknowledged(), None)
+    with_dossier = await refusal(edge, with_content(an_acknowledged()), sealed())
+
+    assert without_hash.faults == (Fault("message.content-missing", "/content_sha256"),)
+    assert with_dossier.faults == (Fault("message.dossier-expected-or-not", "/dossier"),)
 
 
 async def test_a_dispute_of_free_text_is_refused(edge: Deps) -> None:
@@ -164,7 +172,7 @@ async def test_a_dispute_of_free_text_is_refused(edge: Deps) -> None:
 
 
 async def test_a_message_id_that_is_a_persons_number_is_refused(edge: Deps) -> None:
-    error = await refusal(edge, an_acknowledged(msg_id="A1234563"), None)
+    error = await refusal(edge, with_content(an_acknowledged(msg_id="A1234563")), None)
 
     assert error.faults == (Fault("field.names-a-person", "/msg_id"),)
 

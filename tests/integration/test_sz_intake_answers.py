@@ -120,8 +120,8 @@ async def test_bounds_are_named_and_values_are_not(sqlite_edge: Edge) -> None:
         answer = await sqlite_edge.submit(client, compact(bill), "key-1")
 
     faults = {fault["pointer"]: fault for fault in body(answer)["errors"]}
-    assert faults["/billing/claim_number"]["max"] == 64
-    assert (faults["/billing/payer_rank"]["min"], faults["/billing/payer_rank"]["max"]) == (1, 9)
+    assert faults["/billing/claim_number"]["maxLength"] == 64
+    assert (faults["/billing/payer_rank"]["minimum"], faults["/billing/payer_rank"]["maximum"]) == (1, 9)
     assert "7777" not in answer.text
 
 
