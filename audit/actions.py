@@ -15,9 +15,9 @@ from audit.source_line import StopReason
 from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.errors import NotFoundError
 from gateway.protocol.records import record
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.observability import LOG_STANDING, SOURCE_STOPPED
-from gateway.runtime.outbox import Outbox
+from gateway.runtime.delivery.outbox import Outbox
+from gateway.runtime.signals.observability import LOG_STANDING, SOURCE_STOPPED
+from gateway.runtime.storage.database import Database, Transaction
 
 RULES_BATCH = 500
 STANDING_S_MAX = 120.0

@@ -1,7 +1,7 @@
 """Records in: signed entries of every role, as they lie on the bus."""
 
 from audit.actions import Deps
-from gateway.runtime.bus import Fetched
+from gateway.runtime.bus.port import Fetched
 
 
 async def take_records(deps: Deps, fetched: list[Fetched]) -> None:

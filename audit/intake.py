@@ -13,7 +13,7 @@ from audit.leaf import Leaf, parse_leaf
 from audit.proof import split_entry
 from audit.source_line import SourceLine, StopReason
 from gateway.protocol.clock import rfc3339
-from gateway.runtime.database import Transaction
+from gateway.runtime.storage.database import Transaction
 
 WAITING_MAX = 2048
 """Entries behind a skipped number that are looked at together."""

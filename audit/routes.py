@@ -15,12 +15,12 @@ from audit.merkle import VerificationError
 from audit.tiles import parse_path
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.errors import NotFoundError
-from gateway.runtime.auth import Caller, require
-from gateway.runtime.database import Transaction
-from gateway.runtime.http import read_body, reply
-from gateway.runtime.parameters import PathId
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import answers, declared
+from gateway.runtime.web.http import read_body, reply
 from gateway.runtime.web.links import Link, Page, Section, answer_page
+from gateway.runtime.web.parameters import PathId
 
 SourceCode = Annotated[str, Path_(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Number = Annotated[int, Path_(ge=1, lt=1 << 31)]

@@ -27,11 +27,11 @@ from audit.proof import open_entry
 from audit.store import Head
 from audit.tiles import RightEdge, TileReader
 from gateway.protocol.clock import Clock, rfc3339
-from gateway.runtime import failpoints
-from gateway.runtime.bus import Fetched
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.inbox import put_in_quarantine
-from gateway.runtime.observability import DELIVERIES
+from gateway.runtime.bus.port import Fetched
+from gateway.runtime.delivery.inbox import put_in_quarantine
+from gateway.runtime.signals import failpoints
+from gateway.runtime.signals.observability import DELIVERIES
+from gateway.runtime.storage.database import Database, Transaction
 
 BATCH_MAX = 2048
 IDLE_S = 1.0

@@ -11,7 +11,7 @@ from audit.leaf import Leaf, Position
 from audit.tables import entries, exceptions, heads, rule_progress, set_aside, stops
 from audit.witness_tables import witnessed
 from gateway.protocol.canonical import sha256_hex
-from gateway.runtime.database import Transaction, one, rows
+from gateway.runtime.storage.database import Transaction, one, rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from audit.checkpoint import OpenedCheckpoint, cosign, open_checkpoint, parse_ch
 from audit.merkle import EMPTY_ROOT, VerificationError, verify_consistency
 from audit.note import Signer, VerifierKey, from_base64, parse_note
 from gateway.protocol.clock import Clock
-from gateway.runtime.database import Database, Transaction
+from gateway.runtime.storage.database import Database, Transaction
 
 PROOF_HASHES_MAX = 63
 

@@ -173,7 +173,7 @@ def _add_resume(gateway: "click.Group") -> None:
         and why becomes an entry of the log.
         """
         from gateway.protocol.canonical import pretty
-        from gateway.runtime.resume import Decision
+        from gateway.runtime.delivery.resume import Decision
         from gateway.serve import StartError, find_role_folder
         from gateway.serve import resume as resume_role
 

@@ -97,10 +97,10 @@ def _add_topics(gateway: click.Group) -> None:
     ) -> None:
         """Make topics, their settings, SCRAM users and ACLs equal to the table; twice changes nothing."""
         try:
-            from gateway.runtime.broker import ON_KAFKA, BrokerAdmin, BrokerError, apply
+            from gateway.runtime.bus.kafka_admin import ON_KAFKA, BrokerAdmin, BrokerError, apply
         except ModuleNotFoundError:
             raise click.ClickException("this needs the extra `operations` (confluent-kafka)") from None
-        from gateway.runtime.keys import KeyFileError, read_secret_text
+        from gateway.runtime.custody.keys import KeyFileError, read_secret_text
 
         try:
             password = read_secret_text(password_file) if password_file else ""

@@ -28,7 +28,7 @@ import settlement.component as settlement
 from adapters.hk.desk.actions import Deps as DeskDeps
 from adapters.hk.edge.actions import Deps as EdgeDeps
 from adapters.sz.actions import Deps as SzDeps
-from adapters.sz.institutions import load_institutions
+from adapters.sz.institutions import parse_institutions
 from adapters.sz.pins import load_pins
 from audit.actions import Deps as AuditDeps
 from audit.actions import note_source_stop
@@ -51,18 +51,18 @@ from gateway.protocol.commitments import verifier_key
 from gateway.protocol.jose import PrivateKey
 from gateway.protocol.registry import Use
 from gateway.protocol.rules import shipped_rules
-from gateway.runtime.bus import Bus
+from gateway.runtime.bus.embedded import EmbeddedBus
+from gateway.runtime.bus.kafka import KafkaBus
+from gateway.runtime.bus.kafka_client import within
+from gateway.runtime.bus.kafka_config import kafka_access, kafka_limits
+from gateway.runtime.bus.port import Bus
 from gateway.runtime.component import Component
-from gateway.runtime.database import Transaction
-from gateway.runtime.embedded import EmbeddedBus
-from gateway.runtime.http import create_app
-from gateway.runtime.kafka import KafkaBus
-from gateway.runtime.kafka_access import kafka_access, kafka_limits
-from gateway.runtime.outgoing import Sender
+from gateway.runtime.delivery.source_watch import asking
 from gateway.runtime.process import RoleProcess
 from gateway.runtime.settings import RoleSettings, load_settings
-from gateway.runtime.source_watch import asking
-from gateway.runtime.supervised import within
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.web.http import create_app
+from gateway.runtime.web.http_client import Sender
 from gateway.runtime.web.links import front_routes
 from settlement.actions import Deps as SettlementDeps
 from settlement.documents import account_holder
@@ -83,7 +83,6 @@ TITLES = {
     "/witness/sz": "Witness in Shenzhen",
     "/witness/hk": "Witness in Hong Kong",
 }
-
 
 BUS_END_S = 2.0
 
@@ -130,7 +129,10 @@ async def _sz(process: RoleProcess, outside: Outside) -> Mounts:
             feed=process.feed,
             pins=load_pins(process.settings.folder / process.settings.own("pins")),
             formats=formats,
-            institutions=load_institutions(process.settings, formats),
+            institutions={
+                hospital: process.settings.own_as(f"institutions.{hospital}", parse_institutions, "institution codes")
+                for hospital in formats
+            },
             rules=shipped_rules(),
             bill_bytes_max=process.settings.bill_bytes_max,
         )

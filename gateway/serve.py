@@ -24,13 +24,13 @@ from gateway import VERSION, roles
 from gateway.folder_lock import MARKER, UNFINISHED, FolderInUseError, FolderLock, lock_folder
 from gateway.protocol.clock import Clock, SystemClock
 from gateway.protocol.errors import GatewayError
-from gateway.runtime.keys import KeyFileError
-from gateway.runtime.observability import Readiness, configure_logging, health_routes
-from gateway.runtime.resume import Decision, Resumed, ResumeError
-from gateway.runtime.resume import resume as begin_epoch
-from gateway.runtime.schema import SchemaError
+from gateway.runtime.custody.keys import KeyFileError
+from gateway.runtime.delivery.resume import Decision, Resumed, ResumeError
+from gateway.runtime.delivery.resume import resume as begin_epoch
+from gateway.runtime.delivery.source_watch import SourceBehindError
 from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
-from gateway.runtime.source_watch import SourceBehindError
+from gateway.runtime.signals.observability import Readiness, configure_logging, health_routes
+from gateway.runtime.storage.schema import SchemaError
 from gateway.runtime.web.protocol import server_config
 from gateway.sandbox.bank import create_bank
 from gateway.sandbox.folders import complete, rebase

@@ -24,9 +24,9 @@ from gateway.protocol.settlements import ObligationAsked, Outcome, OutcomeType, 
 from gateway.protocol.topics import SETTLEMENT_OUTCOMES
 from gateway.protocol.verification import verify_manifest
 from gateway.runtime.component import Delivery
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.outbox import Outbox, Post
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.outbox import Outbox, Post
+from gateway.runtime.storage.database import Database, Transaction
 from settlement import ledger, store
 from settlement.batch import Approval, Batch
 from settlement.obligation import Actor, Event, Obligation, State

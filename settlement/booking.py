@@ -11,8 +11,8 @@ from dataclasses import asdict, replace
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import GatewayError
 from gateway.protocol.records import record
-from gateway.runtime.database import Transaction
-from gateway.runtime.outbox import Post
+from gateway.runtime.delivery.outbox import Post
+from gateway.runtime.storage.database import Transaction
 from settlement import break_store, store
 from settlement.actions import Deps, outcome, payment_record
 from settlement.bank_entry import BankEntry, UnreadableRow

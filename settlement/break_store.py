@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 
 from gateway.protocol.canonical import compact, read_json_object, sha256_hex
 from gateway.protocol.errors import ConflictError, NotFoundError
-from gateway.runtime.database import Transaction, one, rows
+from gateway.runtime.storage.database import Transaction, one, rows
 from settlement.breaks import OpenBreak
 from settlement.tables import bank_pages, breaks, cursors
 

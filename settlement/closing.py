@@ -1,7 +1,7 @@
 """What two operators do about money that nobody else moves on: breaks, obligations and batches.
 
-Each is asked for by one person and confirmed by another (`gateway.runtime.operations`); reason and ticket stand in the
-audit record, free text does not. Every move of an obligation is announced to core in the same commit.
+Each is asked for by one person and confirmed by another (`gateway.runtime.operator.actions`); reason and ticket
+stand in the audit record, free text does not. Every move of an obligation is announced to core in the same commit.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from gateway.protocol.errors import ConflictError, IllegalTransitionError
 from gateway.protocol.exchange import Message
 from gateway.protocol.records import record
 from gateway.runtime.component import TwoPersonAction, TwoPersons
-from gateway.runtime.database import Transaction
+from gateway.runtime.storage.database import Transaction
 from settlement import break_store, ledger, store
 from settlement.actions import Deps, outcome, payment_record
 from settlement.batch import Batch

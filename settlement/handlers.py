@@ -3,7 +3,7 @@
 from gateway.protocol.errors import GatewayError
 from gateway.protocol.settlements import ObligationAsked, VoidAsked
 from gateway.runtime.component import Delivery
-from gateway.runtime.database import Transaction
+from gateway.runtime.storage.database import Transaction
 from settlement import actions
 from settlement.actions import Deps
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from gateway.protocol.clock import parse_rfc3339
 from gateway.runtime.component import Measured
-from gateway.runtime.database import Transaction
+from gateway.runtime.storage.database import Transaction
 from settlement import break_store
 from settlement.actions import Deps
 from settlement.break_store import OpenBreaks, Stuck

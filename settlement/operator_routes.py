@@ -13,10 +13,10 @@ from starlette.responses import Response
 from gateway.protocol.clock import parse_rfc3339
 from gateway.protocol.errors import NotFoundError
 from gateway.protocol.money import MINOR_DIGITS, Money
-from gateway.runtime.auth import Caller, require
-from gateway.runtime.database import Transaction
-from gateway.runtime.http import reply
-from gateway.runtime.paging import Cursors
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.web.auth import Caller, require
+from gateway.runtime.web.http import reply
+from gateway.runtime.web.paging import Cursors
 from settlement import break_store, store
 from settlement.actions import Deps
 from settlement.batch import State as BatchState

@@ -12,8 +12,8 @@ from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import GatewayError, MalformedInputError, NotFoundError, RetryError
 from gateway.protocol.identifiers import mint_uuid4
 from gateway.protocol.records import record
-from gateway.runtime import failpoints
-from gateway.runtime.database import Transaction
+from gateway.runtime.signals import failpoints
+from gateway.runtime.storage.database import Transaction
 from settlement import break_store, ledger, store
 from settlement.actions import WRITER, Deps, outcome, payment_record, value_day
 from settlement.batch import Batch, by_payment

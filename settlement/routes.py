@@ -12,13 +12,13 @@ from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import parse_rfc3339
 from gateway.protocol.errors import MalformedInputError, NotFoundError
 from gateway.protocol.money import Money
-from gateway.runtime import failpoints
-from gateway.runtime.auth import Caller, require
-from gateway.runtime.database import Transaction
-from gateway.runtime.http import read_body, reply
-from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
-from gateway.runtime.parameters import PathId
+from gateway.runtime.signals import failpoints
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import declared, strings
+from gateway.runtime.web.http import read_body, reply
+from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
+from gateway.runtime.web.parameters import PathId
 from settlement import actions, break_store, store
 from settlement.actions import WRITER, Deps
 from settlement.batch import Batch

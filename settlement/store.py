@@ -11,7 +11,7 @@ from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.clock import parse_rfc3339, rfc3339
 from gateway.protocol.errors import NotFoundError, RetryError
 from gateway.protocol.money import Money
-from gateway.runtime.database import Transaction, one, rows
+from gateway.runtime.storage.database import Transaction, one, rows
 from settlement.bank_entry import BankEntry
 from settlement.batch import Batch, batch_id_of
 from settlement.batch import State as BatchState

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import MetaData
 
-from gateway.runtime.database import Database, open_database
+from gateway.runtime.storage.database import Database, open_database
 from tests.postgres import postgres
 
 MakeDatabase = Callable[..., Database]

@@ -16,13 +16,13 @@ from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import Exchange, Manifest, Message, Stamp
 from gateway.protocol.jose import PrivateKey
 from gateway.protocol.topics import HOSPITAL_REQUESTS, INSURER_RESPONSES, SETTLEMENT_OUTCOMES
-from gateway.runtime.bus import Fetched
+from gateway.runtime.bus.port import Fetched
 from gateway.runtime.component import Component, Delivery
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.keys import TrustHolder
-from gateway.runtime.openings import Vault
-from gateway.runtime.outbox import Admission, Outbox, Sender
-from gateway.runtime.tables import outbox
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import TrustHolder
+from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
+from gateway.runtime.storage.database import Database, Transaction, rows
+from gateway.runtime.storage.tables import outbox
 from tests.parties import HOSPITAL, NOW, a_stamp, world
 
 

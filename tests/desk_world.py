@@ -34,17 +34,17 @@ from gateway.protocol.jose import PrivateKey
 from gateway.protocol.messages import parse_manifest
 from gateway.protocol.topics import INSURER_DELIVERIES
 from gateway.protocol.verification import verify_exchange
-from gateway.runtime.auth import Issuer, token_routes
-from gateway.runtime.bus import Fetched
+from gateway.runtime.bus.port import Fetched
 from gateway.runtime.component import Component, Delivery
-from gateway.runtime.database import Database, Transaction, Work, open_database, rows
-from gateway.runtime.feed import FeedSequencer
-from gateway.runtime.http import create_app
-from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.openings import Vault
-from gateway.runtime.outbox import Admission, Outbox, Sender
-from gateway.runtime.tables import METADATA as RUNTIME_METADATA
-from gateway.runtime.tables import audit_rows, outbox
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
+from gateway.runtime.storage.database import Database, Transaction, Work, open_database, rows
+from gateway.runtime.storage.tables import METADATA as RUNTIME_METADATA
+from gateway.runtime.storage.tables import audit_rows, outbox
+from gateway.runtime.web.auth import Issuer, token_routes
+from gateway.runtime.web.feed import FeedSequencer
+from gateway.runtime.web.http import create_app
 from tests.claims_in_transit import BASE_URL, a_claim, a_profile, an_insurers_profile, told
 from tests.parties import INSURER, NOW, key_of, world
 

@@ -26,9 +26,9 @@ from gateway.protocol.registry import (
     sign_release,
 )
 from gateway.protocol.topics import INSURER_RESPONSES
-from gateway.runtime.bus import BusRecord, Fetched, partition_of
-from gateway.runtime.embedded import EmbeddedBus
-from gateway.runtime.outbox import Post
+from gateway.runtime.bus.embedded import EmbeddedBus
+from gateway.runtime.bus.port import BusRecord, Fetched, partition_of
+from gateway.runtime.delivery.outbox import Post
 from gateway.sandbox.trust import VALID_FROM, VALID_TO
 from tests.walk import Claimed, House, until
 from tests.walk_parties import Insurer, hand_in

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.protocol.canonical import compact, read_json
-from gateway.runtime.worker import Worker
+from gateway.runtime.delivery.worker import Worker
 from tests.walk import House, until
 
 OPERATOR = "op-gateway-1"

@@ -3,9 +3,9 @@
 from gateway.protocol.clock import Clock, VirtualClock
 from gateway.protocol.records import record
 from gateway.protocol.topics import INSURER_DELIVERIES
-from gateway.runtime.keys import TrustHolder
-from gateway.runtime.openings import Vault
-from gateway.runtime.outbox import Admission, Outbox, Post, Sender
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import TrustHolder
+from gateway.runtime.delivery.outbox import Admission, Outbox, Post, Sender
 from tests.parties import key_of, world
 
 VAULT = Vault(bytes(range(32)))

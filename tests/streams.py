@@ -17,15 +17,15 @@ from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import GatewayError
 from gateway.protocol.settlements import VoidAsked
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
-from gateway.runtime import tables
-from gateway.runtime.bus import BusRecord
+from gateway.runtime.bus.embedded import EmbeddedBus
+from gateway.runtime.bus.port import BusRecord
 from gateway.runtime.component import Component, Delivery, Prepare, Subscription
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.embedded import EmbeddedBus
-from gateway.runtime.keys import TrustHolder
-from gateway.runtime.openings import Vault
-from gateway.runtime.outbox import Admission, Outbox, Sender
-from gateway.runtime.worker import Worker
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import TrustHolder
+from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
+from gateway.runtime.delivery.worker import Worker
+from gateway.runtime.storage import tables
+from gateway.runtime.storage.database import Database, Transaction, rows
 from tests.parties import a_role_exchange, key_of, world
 
 METADATA = MetaData()

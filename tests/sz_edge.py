@@ -20,17 +20,17 @@ from gateway.protocol.jose import PrivateKey, Typ, sign
 from gateway.protocol.registry import Use
 from gateway.protocol.rules import shipped_rules
 from gateway.protocol.topics import HOSPITAL_NOTICES
-from gateway.runtime import tables as runtime_tables
-from gateway.runtime.auth import Issuer
-from gateway.runtime.bus import Bus, Fetched
+from gateway.runtime.bus.port import Bus, Fetched
 from gateway.runtime.component import Component
-from gateway.runtime.database import Database, Transaction, one, rows
-from gateway.runtime.feed import FeedSequencer
-from gateway.runtime.http import create_app
-from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.openings import Vault
-from gateway.runtime.outbox import Admission, Outbox, Sender
-from gateway.runtime.worker import Worker
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
+from gateway.runtime.delivery.worker import Worker
+from gateway.runtime.storage import tables as runtime_tables
+from gateway.runtime.storage.database import Database, Transaction, one, rows
+from gateway.runtime.web.auth import Issuer
+from gateway.runtime.web.feed import FeedSequencer
+from gateway.runtime.web.http import create_app
 from tests.hospital_bills import FORMAT, INSTITUTION
 from tests.parties import HOSPITAL, INSURER, NOW, OTHER_INSURER, key_of, world
 

@@ -15,16 +15,16 @@ from gateway.protocol.jose import PrivateKey
 from gateway.protocol.outgoing import Incoming, Outgoing
 from gateway.protocol.settlements import VoidAsked
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
-from gateway.runtime.auth import Caller
-from gateway.runtime.bus import Fetched
+from gateway.runtime.bus.port import Fetched
 from gateway.runtime.component import Component, Delivery
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.openings import Vault
-from gateway.runtime.operations import Ask, Operations
-from gateway.runtime.outbox import Admission, Outbox, Sender
-from gateway.runtime.schema import migrate
-from gateway.runtime.tables import audit_rows, outbox
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
+from gateway.runtime.operator.actions import Ask, Operations
+from gateway.runtime.storage.database import Database, Transaction, rows
+from gateway.runtime.storage.schema import migrate
+from gateway.runtime.storage.tables import audit_rows, outbox
+from gateway.runtime.web.auth import Caller
 from settlement import ledger, store
 from settlement.actions import Deps, void_obligation
 from settlement.batch import Batch
@@ -70,7 +70,7 @@ class Treasury:
 
     @classmethod
     def over(cls, database: Database, bank: ScriptedBank | None = None) -> "Treasury":
-        migrate(database, "runtime", "gateway.runtime.migrations")
+        migrate(database, "runtime", "gateway.runtime.storage.migrations")
         migrate(database, "settlement", "settlement.migrations")
         trust = TrustHolder(world().trust)
         trust.install(world().signed, world().directory)

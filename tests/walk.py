@@ -30,9 +30,9 @@ from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import Clock, SystemClock
 from gateway.protocol.jose import PrivateKey
 from gateway.roles import Gateway
-from gateway.runtime.database import Transaction, rows
 from gateway.runtime.process import RoleProcess
-from gateway.runtime.tables import audit_rows, outbox
+from gateway.runtime.storage.database import Transaction, rows
+from gateway.runtime.storage.tables import audit_rows, outbox
 from gateway.sandbox.bank import create_bank
 from gateway.sandbox.folders import init
 from gateway.sandbox.layout import Layout

@@ -17,8 +17,8 @@ from gateway.client.opened import OpenedClaim
 from gateway.client.transport import ApiProblem
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.jose import PrivateKey
-from gateway.runtime.database import Transaction
-from gateway.runtime.outbox import Post
+from gateway.runtime.delivery.outbox import Post
+from gateway.runtime.storage.database import Transaction
 from tests.walk import PATIENCE_S, Claimed, House, Parties, until
 
 HOSPITAL = "hosp-nanshan"

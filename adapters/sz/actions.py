@@ -31,13 +31,13 @@ from gateway.protocol.jose import Typ, seal, sign
 from gateway.protocol.records import record
 from gateway.protocol.rules import Rules
 from gateway.protocol.topics import HOSPITAL_REQUESTS
-from gateway.runtime import failpoints
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.feed import FeedSequencer
-from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once
-from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.openings import CaseSecret, Vault
-from gateway.runtime.outbox import Outbox, Post, Stamped
+from gateway.runtime.custody.case_secrets import CaseSecret, Vault
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.outbox import Outbox, Post, Stamped
+from gateway.runtime.signals import failpoints
+from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.web.feed import FeedSequencer
+from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once
 
 RANDOM_BYTES = 32
 FIRST_STATE = "received"

@@ -23,10 +23,10 @@ from gateway.protocol.jose import Typ, sign
 from gateway.protocol.messages import parse
 from gateway.protocol.records import record
 from gateway.protocol.topics import HOSPITAL_REQUESTS
-from gateway.runtime import failpoints
-from gateway.runtime.database import Transaction
-from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once
-from gateway.runtime.outbox import Post
+from gateway.runtime.delivery.outbox import Post
+from gateway.runtime.signals import failpoints
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from gateway.protocol.claims import (
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import GatewayError
 from gateway.runtime.component import Delivery
-from gateway.runtime.database import Transaction
+from gateway.runtime.storage.database import Transaction
 
 
 async def prepare_decided(deps: Deps, delivery: Delivery) -> Prepared:

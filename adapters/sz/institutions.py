@@ -3,23 +3,13 @@
 The operator writes the national codes (`fixmedins_code`) into the role's settings, as `institutions.<hospital>`.
 """
 
-from collections.abc import Iterable
-
 from gateway.protocol.errors import MalformedInputError
 from gateway.protocol.product_identifiers import parse_nhsa_institution
-from gateway.runtime.settings import RoleSettings, SettingsError
 
 
-def load_institutions(settings: RoleSettings, hospitals: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Read the national codes of each hospital's institutions, separated by blanks; `SettingsError` without any."""
-    institutions = {}
-    for hospital in hospitals:
-        name = f"institutions.{hospital}"
-        codes = settings.own(name).split()
-        try:
-            institutions[hospital] = frozenset(map(parse_nhsa_institution, codes))
-        except MalformedInputError:
-            codes = []
-        if not codes:
-            raise SettingsError(f"{settings.folder.name}/settings.toml: [extra] {name} needs valid institution codes")
-    return institutions
+def parse_institutions(text: str) -> frozenset[str]:
+    """Read the national codes of one hospital's institutions, separated by blanks; at least one."""
+    codes = frozenset(map(parse_nhsa_institution, text.split()))
+    if not codes:
+        raise MalformedInputError("identifier.nhsa_institution")
+    return codes

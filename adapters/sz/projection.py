@@ -26,9 +26,9 @@ from gateway.protocol.opening import open_dossier
 from gateway.protocol.records import Record, record
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.runtime.component import Delivery
-from gateway.runtime.database import Transaction
-from gateway.runtime.openings import CaseSecret
-from gateway.runtime.outbox import Post
+from gateway.runtime.custody.case_secrets import CaseSecret
+from gateway.runtime.delivery.outbox import Post
+from gateway.runtime.storage.database import Transaction
 
 REFUSED = "refused"
 """The state of a claim that core never took in."""

@@ -7,13 +7,13 @@ from starlette.responses import Response
 
 from adapters.sz import actions, disputes, projection
 from adapters.sz.actions import Deps
-from gateway.runtime.auth import Caller, require
-from gateway.runtime.database import Transaction
-from gateway.runtime.http import WAIT_S_MAX, etag, language_of, read_body, reply, required_if_match
-from gateway.runtime.idempotency import render, require_key
-from gateway.runtime.paging import Cursors
-from gateway.runtime.parameters import PathId
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import declared
+from gateway.runtime.web.http import WAIT_S_MAX, etag, language_of, read_body, reply, required_if_match
+from gateway.runtime.web.idempotency import render, require_key
+from gateway.runtime.web.paging import Cursors
+from gateway.runtime.web.parameters import PathId
 
 PAGE_MAX = 200
 MOVE_BYTES_MAX = 1024

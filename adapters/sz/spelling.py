@@ -92,7 +92,7 @@ class OddNumber:
 
 
 def odd_number(text: str) -> Decimal | OddNumber:
-    """Read a long number by its value, as any other; one with an exponent or longer than any field stands for itself."""
+    """Read a long number by its value, as any other; one with an exponent, or too long, stands for itself."""
     plain = len(text) <= NUMBER_CHARACTERS_MAX and "." in text and "e" not in text and "E" not in text
     return Decimal(text) if plain else OddNumber()
 

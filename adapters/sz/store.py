@@ -11,7 +11,7 @@ from adapters.sz.tables import claims, events
 from gateway.protocol.canonical import compact, read_json, read_json_object
 from gateway.protocol.claims import ClaimState, Rejected
 from gateway.protocol.errors import NotFoundError
-from gateway.runtime.database import Transaction, one, rows
+from gateway.runtime.storage.database import Transaction, one, rows
 
 _TAKE_NUMBER = postgresql.insert(claims).on_conflict_do_nothing(
     index_elements=["hospital", "claim_token", "claim_version"]

@@ -13,7 +13,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from gateway.runtime.tables import BIG
+from gateway.runtime.storage.tables import BIG
 
 METADATA = MetaData()
 

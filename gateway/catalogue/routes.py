@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from gateway.protocol.uses import CatalogueRelease
-from gateway.runtime.http import reply
+from gateway.runtime.web.http import reply
 
 
 def catalogue_routes(release: CatalogueRelease) -> APIRouter:

@@ -38,9 +38,9 @@ from gateway.protocol.records import Record, record
 from gateway.protocol.settlements import Outcome, obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, HOSPITAL_REQUESTS, INSURER_DELIVERIES
 from gateway.runtime.component import Delivery
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.keys import TrustHolder
-from gateway.runtime.outbox import Outbox, Post
+from gateway.runtime.custody.keys import TrustHolder
+from gateway.runtime.delivery.outbox import Outbox, Post
+from gateway.runtime.storage.database import Database, Transaction
 
 OF_THE_MESSAGE = ("message.replayed", "message.id-taken", "message.id-reserved")
 """Codes that refuse a message and not the claim that it names, which goes on."""

@@ -17,7 +17,7 @@ from gateway.protocol.records import Record, record
 from gateway.protocol.settlements import ObligationAsked, Outcome, VoidAsked, obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES, SETTLEMENT_REQUESTS
 from gateway.runtime.component import Delivery
-from gateway.runtime.outbox import Post
+from gateway.runtime.delivery.outbox import Post
 
 VOID_REASON = "disputed"
 

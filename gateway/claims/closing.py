@@ -16,7 +16,7 @@ from gateway.claims.claim import Claim, Receipts
 from gateway.protocol.exchange import Message, MessageId
 from gateway.protocol.records import Record, record
 from gateway.runtime.component import TwoPersonAction, TwoPersons
-from gateway.runtime.database import Transaction
+from gateway.runtime.storage.database import Transaction
 
 Ticket = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}$")]
 """Where the reason is told in full; free text is not logged."""

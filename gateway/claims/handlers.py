@@ -18,7 +18,7 @@ from gateway.protocol.errors import GatewayError
 from gateway.protocol.exchange import Manifest
 from gateway.protocol.settlements import Outcome
 from gateway.runtime.component import Delivery
-from gateway.runtime.database import Transaction
+from gateway.runtime.storage.database import Transaction
 
 M = TypeVar("M", bound=Manifest)
 

@@ -8,10 +8,10 @@ from starlette.responses import Response
 from gateway.claims import store
 from gateway.claims.actions import Deps
 from gateway.protocol.money import Money
-from gateway.runtime.auth import Caller, require
-from gateway.runtime.database import Transaction
-from gateway.runtime.http import reply
-from gateway.runtime.parameters import PathId
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.web.auth import Caller, require
+from gateway.runtime.web.http import reply
+from gateway.runtime.web.parameters import PathId
 
 
 def claims_routes(deps: Deps) -> APIRouter:

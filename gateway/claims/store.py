@@ -15,7 +15,7 @@ from gateway.protocol.claims import BillingMode, Payee, SubmittedManifest
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import ConflictError, NotFoundError, RetryError
 from gateway.protocol.exchange import Manifest
-from gateway.runtime.database import Transaction, one
+from gateway.runtime.storage.database import Transaction, one
 
 _NAMED = select(claims).where(claims.c.claim_id == bindparam("of_claim"))
 _NAMED_LOCKED = _NAMED.with_for_update()

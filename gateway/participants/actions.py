@@ -10,11 +10,11 @@ from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.records import record
 from gateway.protocol.registry import SignedRelease, release_number
 from gateway.protocol.topics import REGISTRY_RELEASES
-from gateway.runtime.bus import Bus, BusRecord
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.keys import TrustHolder
-from gateway.runtime.outbox import Outbox
-from gateway.runtime.routing import routing_headers
+from gateway.runtime.bus.headers import routing_headers
+from gateway.runtime.bus.port import Bus, BusRecord
+from gateway.runtime.custody.keys import TrustHolder
+from gateway.runtime.delivery.outbox import Outbox
+from gateway.runtime.storage.database import Database, Transaction
 
 
 @dataclass(frozen=True)

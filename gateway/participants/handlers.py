@@ -4,7 +4,7 @@ from gateway.participants import actions
 from gateway.participants.actions import Deps
 from gateway.protocol.errors import RefuseError
 from gateway.protocol.registry import SignedRelease
-from gateway.runtime.bus import Fetched
+from gateway.runtime.bus.port import Fetched
 
 
 async def take_releases(deps: Deps, fetched: list[Fetched]) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from gateway.participants.tables import accounts, releases
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.errors import NotFoundError
-from gateway.runtime.database import Transaction, one, rows
+from gateway.runtime.storage.database import Transaction, one, rows
 
 
 async def save_release(tx: Transaction, number: int, raw: str, at: str) -> None:

@@ -14,8 +14,8 @@ from sqlalchemy import MetaData
 
 from gateway.protocol.errors import GatewayError
 from gateway.protocol.exchange import Exchange, Manifest, Message, Stamp
-from gateway.runtime.bus import Fetched
-from gateway.runtime.database import Transaction
+from gateway.runtime.bus.port import Fetched
+from gateway.runtime.storage.database import Transaction
 
 M = TypeVar("M", bound=Message)
 

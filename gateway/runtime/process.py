@@ -21,32 +21,33 @@ from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.exchange import parse_message
 from gateway.protocol.registry import Trust
-from gateway.runtime import failpoints, tables
-from gateway.runtime.audit_relay import AuditRelay
-from gateway.runtime.auth import Issuer, token_routes
-from gateway.runtime.bus import Bus
+from gateway.runtime.bus.kafka_client import within
+from gateway.runtime.bus.port import Bus
 from gateway.runtime.component import Component
-from gateway.runtime.database import Database, OneStatement, open_database
-from gateway.runtime.feed import FeedSequencer
-from gateway.runtime.http import create_app
-from gateway.runtime.jobs import JobRunner
-from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.observability import MEASURE_AGE, Readiness, health_routes, metrics_routes, watch_loop
-from gateway.runtime.openings import Vault
-from gateway.runtime.operations import Operations
-from gateway.runtime.operator_routes import operator_routes
-from gateway.runtime.outbox import Outbox, Sender, load_admission
-from gateway.runtime.pace import Stopping
-from gateway.runtime.relay import Relay
-from gateway.runtime.schema import migrate
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.audit_relay import AuditRelay
+from gateway.runtime.delivery.jobs import JobRunner
+from gateway.runtime.delivery.outbox import Outbox, Sender, load_admission
+from gateway.runtime.delivery.raw_reader import VerbatimReader
+from gateway.runtime.delivery.relay import Relay
+from gateway.runtime.delivery.source_watch import AskLog, SourceWatch, load_epoch
+from gateway.runtime.delivery.worker import Worker
+from gateway.runtime.lifecycle import Stopping
+from gateway.runtime.operator.actions import Operations
+from gateway.runtime.operator.backlog import Gauges, Reading, read_waiting
+from gateway.runtime.operator.routes import operator_routes
 from gateway.runtime.settings import RoleSettings, claim_database
-from gateway.runtime.source_watch import AskLog, SourceWatch, load_epoch
-from gateway.runtime.supervised import within
-from gateway.runtime.verbatim import VerbatimReader
-from gateway.runtime.waiting import Gauges, Reading, read_waiting
+from gateway.runtime.signals import failpoints
+from gateway.runtime.signals.observability import MEASURE_AGE, Readiness, health_routes, metrics_routes, watch_loop
+from gateway.runtime.storage import tables
+from gateway.runtime.storage.database import Database, OneStatement, open_database
+from gateway.runtime.storage.schema import migrate
+from gateway.runtime.web.auth import Issuer, token_routes
+from gateway.runtime.web.feed import FeedSequencer
+from gateway.runtime.web.http import create_app
 from gateway.runtime.web.links import face_routes
 from gateway.runtime.web.reference import reference_routes
-from gateway.runtime.worker import Worker
 
 CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 BEHIND_S = 60
@@ -105,7 +106,7 @@ class RoleProcess:
             readers=settings.database_readers,
             statement_s=settings.database_statement_s,
         )
-        migrate(database, "runtime", "gateway.runtime.migrations", settings.migration_lock_s)
+        migrate(database, "runtime", "gateway.runtime.storage.migrations", settings.migration_lock_s)
         claim_database(database, settings.instance)
         epoch = await database.read(load_epoch)
         sender = Sender(

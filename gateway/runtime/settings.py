@@ -7,8 +7,9 @@ refused, so that a misspelt limit is not silently the default. A role claims its
 """
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -20,10 +21,13 @@ from pydantic_settings import (
 )
 from sqlalchemy import Connection, insert, inspect, select
 
+from gateway.protocol.errors import MalformedInputError
 from gateway.protocol.exchange import faults_of
-from gateway.runtime.database import Database
-from gateway.runtime.failpoints import PLACES
-from gateway.runtime.tables import role_owner
+from gateway.runtime.signals.failpoints import PLACES
+from gateway.runtime.storage.database import Database
+from gateway.runtime.storage.tables import role_owner
+
+T = TypeVar("T")
 
 RoleName = Literal["sz", "core", "hk", "insurer", "audit", "witness"]
 
@@ -138,6 +142,13 @@ class RoleSettings(BaseSettings):
         if name not in self.extra:
             raise SettingsError(f"{self.folder.name}/settings.toml: [extra] lacks {name}")
         return self.extra[name]
+
+    def own_as(self, name: str, parse: Callable[[str], T], what: str) -> T:
+        """Read what `[extra]` says under `name` by `parse`; `SettingsError` asks for valid `what` where it refuses."""
+        try:
+            return parse(self.own(name))
+        except MalformedInputError:
+            raise SettingsError(f"{self.folder.name}/settings.toml: [extra] {name} needs valid {what}") from None
 
 
 def load_settings(folder: Path) -> RoleSettings:

@@ -41,8 +41,8 @@ COMPUTED = frozenset(
         "gateway/protocol/fhir/wire.py",  # pydantic's types, by a table of literals
         "gateway/protocol/sealed.py",  # `dossier.zip` and `dossier.crit`, by name
         "gateway/protocol/identifier_checks.py",  # one code a scheme
-        "gateway/runtime/http.py",  # pydantic's types
-        "gateway/runtime/parameters.py",  # the same
+        "gateway/runtime/web/http.py",  # pydantic's types
+        "gateway/runtime/web/parameters.py",  # the same
         "gateway/sandbox/bank.py",  # a bank's faults, no codes of ours
         "gateway/sandbox/bank_journal.py",  # the same
         "adapters/hk/desk/form.py",  # passes on what a parser raised

@@ -6,15 +6,15 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-import gateway.runtime.observability  # noqa: F401 registers the metrics
-from gateway.runtime.alarms import ALARMS, RULES, Alarm, rules
+import gateway.runtime.signals.observability  # noqa: F401 registers the metrics
+from gateway.runtime.operator.alarms import ALARMS, RULES, Alarm, rules
 
 PAGES = RULES.parent
 METRIC = re.compile(r"gateway_[a-z_]+")
 
 
 def test_the_rules_are_those_of_the_table() -> None:
-    assert RULES.read_text(encoding="utf-8") == rules(), "run: python -m gateway.runtime.alarms"
+    assert RULES.read_text(encoding="utf-8") == rules(), "run: python -m gateway.runtime.operator.alarms"
 
 
 def test_the_rules_are_what_prometheus_reads() -> None:

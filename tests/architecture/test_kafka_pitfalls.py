@@ -25,7 +25,7 @@ def test_a_pitfall_names_a_test_or_a_place_that_exists(number: str) -> None:
 
 
 def test_a_comment_names_no_pitfall_that_the_table_does_not_know() -> None:
-    sources = (ROOT / "gateway" / "runtime").glob("*.py")
+    sources = (ROOT / "gateway" / "runtime").rglob("*.py")
     named = {found for path in sources for found in re.findall(r"\bK[0-9]{1,2}\b", path.read_text(encoding="utf-8"))}
 
     assert named - set(NUMBERS) == set()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gateway.protocol.topics import ROLE_OF, TOPICS, Topic
-from gateway.runtime.broker import WITH_REGISTRY_REPLICA
+from gateway.runtime.bus.kafka_admin import WITH_REGISTRY_REPLICA
 
 PAGE = Path(__file__).parents[2] / "docs" / "topics.md"
 

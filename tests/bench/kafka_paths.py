@@ -7,8 +7,8 @@ from aiokafka import AIOKafkaConsumer  # noqa: TID251 the bare library is what t
 from aiokafka.structs import OffsetAndMetadata  # noqa: TID251 the same
 
 from gateway.protocol.topics import HOSPITAL_REQUESTS, TOPICS
-from gateway.runtime.bus import BusRecord
-from gateway.runtime.kafka import KafkaBus
+from gateway.runtime.bus.kafka import KafkaBus
+from gateway.runtime.bus.port import BusRecord
 from tests.bench.rows import Row
 from tests.kafka.clusters import fresh_access, shared_broker
 

@@ -17,9 +17,9 @@ from audit.proof import split_entry
 from audit.sequencer import Sequencer
 from audit.tables import METADATA
 from gateway.protocol.clock import VirtualClock
-from gateway.runtime.database import Database, Transaction, open_database
-from gateway.runtime.tables import METADATA as RUNTIME
-from gateway.runtime.transaction import Parameters, Result
+from gateway.runtime.storage.database import Database, Transaction, open_database
+from gateway.runtime.storage.tables import METADATA as RUNTIME
+from gateway.runtime.storage.transaction import Parameters, Result
 from tests.conftest import MakeDatabase
 from tests.outboxes import an_outbox
 from tests.unit.audit_logs import entries_of

@@ -16,10 +16,10 @@ from gateway.protocol.clock import VirtualClock
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import PrivateKey, Typ, sign
 from gateway.protocol.registry import open_release
-from gateway.runtime.auth import ASSERTION_TYPE, Caller, Issuer, require, token_routes
-from gateway.runtime.http import create_app, reply
-from gateway.runtime.keys import TrustHolder
-from gateway.runtime.tables import METADATA
+from gateway.runtime.custody.keys import TrustHolder
+from gateway.runtime.storage.tables import METADATA
+from gateway.runtime.web.auth import ASSERTION_TYPE, Caller, Issuer, require, token_routes
+from gateway.runtime.web.http import create_app, reply
 from tests.conftest import MakeDatabase
 from tests.parties import world
 

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from gateway.protocol.errors import MalformedInputError, UnavailableError
 from gateway.protocol.outgoing import Incoming, Outgoing
-from gateway.runtime.database import Transaction
+from gateway.runtime.storage.database import Transaction
 from settlement import break_store, store
 from settlement.batch import State
 from settlement.booking import take_page

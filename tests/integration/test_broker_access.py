@@ -37,12 +37,12 @@ from prometheus_client import REGISTRY
 from gateway.protocol.clock import SystemClock
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_NOTICES, HOSPITAL_REQUESTS, INSURER_RESPONSES, TOPICS
-from gateway.runtime.broker import ON_KAFKA, BrokerAdmin, Grant, apply, binding, plan
-from gateway.runtime.bus import BusRecord, RefusedRecordError
-from gateway.runtime.kafka import KafkaBus
-from gateway.runtime.kafka_access import KafkaAccess
-from gateway.runtime.keys import read_secret_text
-from gateway.runtime.supervised import KafkaLimits
+from gateway.runtime.bus.kafka import KafkaBus
+from gateway.runtime.bus.kafka_admin import ON_KAFKA, BrokerAdmin, Grant, apply, binding, plan
+from gateway.runtime.bus.kafka_client import KafkaLimits
+from gateway.runtime.bus.kafka_config import KafkaAccess
+from gateway.runtime.bus.port import BusRecord, RefusedRecordError
+from gateway.runtime.custody.keys import read_secret_text
 from gateway.sandbox.certificates import issue_broker
 from tests.kafka.clusters import secured_broker
 from tests.walk import until

@@ -9,12 +9,12 @@ import pytest
 
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS, TOPICS, VALUE_BYTES_MAX
-from gateway.runtime.bus import Bus, BusRecord, Consumer, Fetched, RefusedRecordError, partition_of
-from gateway.runtime.embedded import EmbeddedBus
-from gateway.runtime.kafka import KafkaBus
-from gateway.runtime.kafka_access import KafkaAccess
-from gateway.runtime.routing import routing_headers
-from gateway.runtime.supervised import KafkaLimits
+from gateway.runtime.bus.embedded import EmbeddedBus
+from gateway.runtime.bus.headers import routing_headers
+from gateway.runtime.bus.kafka import KafkaBus
+from gateway.runtime.bus.kafka_client import KafkaLimits
+from gateway.runtime.bus.kafka_config import KafkaAccess
+from gateway.runtime.bus.port import Bus, BusRecord, Consumer, Fetched, RefusedRecordError, partition_of
 from tests.faulty_broker import faulty_broker
 from tests.kafka.clusters import fresh_access, shared_broker
 

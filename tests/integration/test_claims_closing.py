@@ -13,12 +13,12 @@ from gateway.operator_commands import RECOUP_REASONS
 from gateway.protocol.errors import ConflictError, ForbiddenError, IllegalTransitionError, InvalidInputError
 from gateway.protocol.settlements import Outcome, OutcomeType, obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES
-from gateway.runtime.auth import Caller
-from gateway.runtime.database import Transaction, rows
-from gateway.runtime.idempotency import Answer
-from gateway.runtime.operations import Ask, Operations
-from gateway.runtime.tables import METADATA as RUNTIME
-from gateway.runtime.tables import audit_rows
+from gateway.runtime.operator.actions import Ask, Operations
+from gateway.runtime.storage.database import Transaction, rows
+from gateway.runtime.storage.tables import METADATA as RUNTIME
+from gateway.runtime.storage.tables import audit_rows
+from gateway.runtime.web.auth import Caller
+from gateway.runtime.web.idempotency import Answer
 from tests.conftest import MakeDatabase
 from tests.core_claims import Core
 from tests.parties import CASE, CLAIM, a_decision, a_disputed, a_submitted, an_acknowledged, by_hospital

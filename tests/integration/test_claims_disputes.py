@@ -11,8 +11,8 @@ from gateway.claims.tables import METADATA
 from gateway.protocol.errors import ConflictError, IllegalTransitionError, InvalidInputError
 from gateway.protocol.settlements import Outcome, OutcomeType, obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES, SETTLEMENT_REQUESTS
-from gateway.runtime.database import Transaction
-from gateway.runtime.tables import METADATA as RUNTIME
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.storage.tables import METADATA as RUNTIME
 from tests.conftest import MakeDatabase
 from tests.core_claims import Core, Sent
 from tests.parties import (

@@ -12,8 +12,8 @@ from gateway.claims.claim import Claim, Dispute, State
 from gateway.claims.payment import PaymentState
 from gateway.claims.tables import METADATA
 from gateway.protocol.settlements import obligation_id
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.schema import drift, migrate
+from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.storage.schema import drift, migrate
 from tests.conftest import MakeDatabase
 from tests.parties import CASE, CLAIM, HOSPITAL, INSURER
 

@@ -19,8 +19,8 @@ from gateway.protocol.errors import (
 )
 from gateway.protocol.settlements import Outcome, OutcomeType, obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES, SETTLEMENT_REQUESTS
-from gateway.runtime.database import Transaction
-from gateway.runtime.tables import METADATA as RUNTIME
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.storage.tables import METADATA as RUNTIME
 from tests.conftest import MakeDatabase
 from tests.core_claims import Core
 from tests.parties import (

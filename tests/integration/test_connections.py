@@ -20,8 +20,8 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import VirtualClock
-from gateway.runtime.http import create_app, read_body, reply
 from gateway.runtime.web import protocol
+from gateway.runtime.web.http import create_app, read_body, reply
 from gateway.runtime.web.protocol import BoundedProtocol, server_config
 from tests.served import served
 from tests.walk import until

@@ -13,8 +13,8 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, bindparam, event,
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from gateway.runtime.database import Database, PostgresDatabase, SqliteDatabase, Transaction, open_database
-from gateway.runtime.tables import BIG
+from gateway.runtime.storage.database import Database, PostgresDatabase, SqliteDatabase, Transaction, open_database
+from gateway.runtime.storage.tables import BIG
 from tests.conftest import MakeDatabase
 from tests.postgres import postgres
 

@@ -14,8 +14,8 @@ from adapters.hk.desk.tables import answers
 from gateway.client.transport import Session
 from gateway.protocol.claims import Rejected
 from gateway.protocol.registry import Client
-from gateway.runtime.database import Transaction
-from gateway.runtime.tables import case_secrets
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.storage.tables import case_secrets
 from tests.claims_in_transit import a_claim, a_minimised, a_profile, delivered
 from tests.conftest import MakeDatabase
 from tests.desk_world import TABLES, DeskWorld, a_decision, an_accepted, refused

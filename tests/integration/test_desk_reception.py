@@ -14,9 +14,9 @@ from gateway.client.transport import ApiProblem
 from gateway.protocol.errors import BadSignatureError, UnavailableError, UnknownKeyError
 from gateway.protocol.exchange import Exchange, unpack
 from gateway.protocol.jose import PrivateKey
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.schema import drift, migrate
-from gateway.runtime.tables import case_secrets, feed_cursors
+from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.storage.schema import drift, migrate
+from gateway.runtime.storage.tables import case_secrets, feed_cursors
 from tests.claims_in_transit import a_claim, a_minimised, delivered
 from tests.conftest import MakeDatabase
 from tests.desk_world import TABLES, DeskWorld, an_accepted, listed

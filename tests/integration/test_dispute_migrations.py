@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from gateway.runtime.schema import drift, migrate
+from gateway.runtime.storage.schema import drift, migrate
 from tests.conftest import MakeDatabase
 
 COMPONENTS = {"sz": "adapters.sz", "edge": "adapters.hk.edge", "desk": "adapters.hk.desk"}

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 import audit.tables
-from gateway.runtime import schema, tables
-from gateway.runtime.schema import drift, migrate
+from gateway.runtime.storage import schema, tables
+from gateway.runtime.storage.schema import drift, migrate
 from tests.conftest import MakeDatabase
 
 ROWS = (
@@ -25,7 +25,7 @@ ENTRY = ("INSERT INTO audit_entry (log, idx, eid, src, sq, typ, entry) VALUES ('
 def test_a_roles_rows_are_kept_and_are_of_the_first_epoch(
     make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database, package = make_database(), "gateway.runtime.migrations"
+    database, package = make_database(), "gateway.runtime.storage.migrations"
     with monkeypatch.context() as patch:
         patch.setattr(schema, "_revisions", lambda _: ["m0001_first", "m0002_operator_requests"])
         migrate(database, "runtime", package)

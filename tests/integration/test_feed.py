@@ -8,9 +8,9 @@ import pytest
 
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import MalformedInputError
-from gateway.runtime.database import Database, Transaction, open_database
-from gateway.runtime.feed import FeedSequencer
-from gateway.runtime.tables import METADATA
+from gateway.runtime.storage.database import Database, Transaction, open_database
+from gateway.runtime.storage.tables import METADATA
+from gateway.runtime.web.feed import FeedSequencer
 from tests.conftest import MakeDatabase
 from tests.postgres import postgres
 

@@ -23,7 +23,7 @@ from audit.note import ED25519, ED25519_COSIGNATURE, Ed25519Signer, VerifierKey,
 from audit.witness import Deps
 from audit.witness_tables import METADATA
 from gateway.protocol.clock import SystemClock, VirtualClock
-from gateway.runtime.http import create_app
+from gateway.runtime.web.http import create_app
 from gateway.sandbox.folders import init
 from gateway.sandbox.layout import Layout
 from tests.children import start_child

@@ -12,12 +12,12 @@ from gateway.protocol.clock import VirtualClock, rfc3339
 from gateway.protocol.errors import Fault, InvalidInputError
 from gateway.protocol.exchange import Manifest, Posted, content_hash, pack
 from gateway.protocol.jose import PublicKey, seal
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.feed import FeedSequencer
-from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.openings import Vault
-from gateway.runtime.outbox import Admission, Outbox, Sender
-from gateway.runtime.tables import METADATA as RUNTIME
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
+from gateway.runtime.storage.database import Database, Transaction, rows
+from gateway.runtime.storage.tables import METADATA as RUNTIME
+from gateway.runtime.web.feed import FeedSequencer
 from tests.conftest import MakeDatabase
 from tests.parties import (
     CONTENT,

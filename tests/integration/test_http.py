@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import ConflictError, UnavailableError
-from gateway.runtime.http import (
+from gateway.runtime.web.http import (
     AbortedAnswerError,
     create_app,
     etag,

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import InvalidInputError, MalformedInputError
 from gateway.protocol.jose import PrivateKey, Typ, verify
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
-from gateway.runtime.keys import Keyring
-from gateway.runtime.outbox import Stamped
-from gateway.runtime.tables import METADATA
+from gateway.runtime.custody.keys import Keyring
+from gateway.runtime.delivery.outbox import Stamped
+from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.storage.tables import METADATA
+from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
 from tests.conftest import MakeDatabase
 
 EFFECTS = MetaData()

@@ -10,10 +10,10 @@ from sqlalchemy import select
 from gateway.protocol.clock import VirtualClock, rfc3339
 from gateway.protocol.exchange import Stamp
 from gateway.protocol.topics import HOSPITAL_REQUESTS
-from gateway.runtime.bus import Fetched
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.inbox import Admitted, admit, park, put_in_quarantine, unpark
-from gateway.runtime.tables import METADATA, inbox, parked, quarantine
+from gateway.runtime.bus.port import Fetched
+from gateway.runtime.delivery.inbox import Admitted, admit, park, put_in_quarantine, unpark
+from gateway.runtime.storage.database import Database, Transaction, rows
+from gateway.runtime.storage.tables import METADATA, inbox, parked, quarantine
 from tests.conftest import MakeDatabase
 
 NOW = VirtualClock().now()

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import UnavailableError
 from gateway.runtime.component import Job
-from gateway.runtime.database import Database, SqliteDatabase, Transaction
-from gateway.runtime.jobs import LEASE, JobRunner
-from gateway.runtime.tables import METADATA, leases
+from gateway.runtime.delivery.jobs import LEASE, JobRunner
+from gateway.runtime.storage.database import Database, SqliteDatabase, Transaction
+from gateway.runtime.storage.tables import METADATA, leases
 from tests.conftest import MakeDatabase
 
 

@@ -15,10 +15,10 @@ from prometheus_client import REGISTRY
 
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import HOSPITAL_REQUESTS, TOPICS
-from gateway.runtime.bus import Fetched, partition_of
-from gateway.runtime.kafka import KafkaBus, KafkaConsumer
-from gateway.runtime.kafka_access import KafkaAccess
-from gateway.runtime.supervised import KafkaLimits
+from gateway.runtime.bus.kafka import KafkaBus, KafkaConsumer
+from gateway.runtime.bus.kafka_client import KafkaLimits
+from gateway.runtime.bus.kafka_config import KafkaAccess
+from gateway.runtime.bus.port import Fetched, partition_of
 from tests.faulty_broker import Api, Effect, Fault, FaultyBroker, Loss, faulty_broker
 from tests.kafka.traffic import HEALED_S_MAX, KEY, firsts, numbered, publish_until_known, read_until
 

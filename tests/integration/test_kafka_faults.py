@@ -11,11 +11,11 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import HOSPITAL_REQUESTS
-from gateway.runtime.broker import BrokerAdmin, apply
-from gateway.runtime.bus import BusRecord, Consumer, Fetched, RefusedRecordError, partition_of
-from gateway.runtime.kafka import KafkaBus
-from gateway.runtime.kafka_access import KafkaAccess
-from gateway.runtime.supervised import KafkaLimits
+from gateway.runtime.bus.kafka import KafkaBus
+from gateway.runtime.bus.kafka_admin import BrokerAdmin, apply
+from gateway.runtime.bus.kafka_client import KafkaLimits
+from gateway.runtime.bus.kafka_config import KafkaAccess
+from gateway.runtime.bus.port import BusRecord, Consumer, Fetched, RefusedRecordError, partition_of
 from tests.kafka.broker import Broker
 from tests.kafka.clusters import fresh_access
 from tests.kafka.strange_headers import produce_unreadable

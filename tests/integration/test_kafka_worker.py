@@ -14,10 +14,10 @@ from confluent_kafka import KafkaError, Producer
 from sqlalchemy import select
 
 from gateway.protocol.topics import HOSPITAL_REQUESTS, VALUE_BYTES_MAX
-from gateway.runtime.bus import partition_of
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.kafka import KafkaBus
-from gateway.runtime.tables import quarantine
+from gateway.runtime.bus.kafka import KafkaBus
+from gateway.runtime.bus.port import partition_of
+from gateway.runtime.storage.database import Database, Transaction, rows
+from gateway.runtime.storage.tables import quarantine
 from tests.children import start_child
 from tests.kafka.clusters import fresh_access, shared_broker
 from tests.kafka.noting import LIMITS, Place, a_record, a_worker, noted, open_notes, trusting

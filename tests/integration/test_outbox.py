@@ -11,13 +11,14 @@ from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES
-from gateway.runtime import openings
-from gateway.runtime.bus import Fetched
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.inbox import park
-from gateway.runtime.outbox import Outbox, Post, load_admission
-from gateway.runtime.tables import METADATA, audit_rows, case_secrets, outbox, streams
-from gateway.runtime.waiting import read_waiting
+from gateway.runtime.bus.port import Fetched
+from gateway.runtime.custody import case_secrets
+from gateway.runtime.delivery.inbox import park
+from gateway.runtime.delivery.outbox import Outbox, Post, load_admission
+from gateway.runtime.operator.backlog import read_waiting
+from gateway.runtime.storage.database import Database, Transaction, rows
+from gateway.runtime.storage.tables import METADATA, audit_rows, outbox, streams
+from gateway.runtime.storage.tables import case_secrets as case_secret_rows
 from tests.conftest import MakeDatabase
 from tests.outboxes import VAULT, a_post, an_outbox
 
@@ -106,7 +107,7 @@ async def test_message_record_and_facts_are_written_together(database: Database)
     stamp = read_json_object(bytes(sent.stamp))
 
     async def facts(tx: Transaction) -> dict[str, Any]:
-        return await openings.load(tx, VAULT, {"case_1"}, [post.record.eid])
+        return await case_secrets.load(tx, VAULT, {"case_1"}, [post.record.eid])
 
     assert stamp["eid"] == audited.eid == post.record.eid
     assert (stamp["role"], stamp["seq"], stamp["key"]) == ("core", 1, "case_1")
@@ -120,7 +121,7 @@ async def test_a_case_has_one_secret_however_many_records(database: Database) ->
     for number in range(5):
         await add(database, sending, a_post("case_1", number), str(number))
 
-    assert len(await everything(database, case_secrets)) == 1
+    assert len(await everything(database, case_secret_rows)) == 1
 
 
 async def test_past_the_limit_of_rows_or_bytes_nothing_is_admitted(database: Database) -> None:

@@ -18,13 +18,13 @@ from gateway.protocol.errors import BadSignatureError, NotFoundError
 from gateway.protocol.jose import PrivateKey
 from gateway.protocol.registry import SignedRelease, certify_registry_key
 from gateway.protocol.topics import REGISTRY_RELEASES
-from gateway.runtime.bus import BusRecord, Fetched
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.keys import TrustHolder
-from gateway.runtime.openings import Vault
-from gateway.runtime.outbox import Admission, Outbox, Sender
-from gateway.runtime.tables import METADATA as RUNTIME
-from gateway.runtime.tables import audit_rows
+from gateway.runtime.bus.port import BusRecord, Fetched
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import TrustHolder
+from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
+from gateway.runtime.storage.database import Database, Transaction, rows
+from gateway.runtime.storage.tables import METADATA as RUNTIME
+from gateway.runtime.storage.tables import audit_rows
 from tests.conftest import MakeDatabase
 from tests.parties import NOW, world
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, select, text
 from sqlalchemy.exc import DBAPIError
 
-from gateway.runtime.database import Database, DatabaseAwayError, Transaction, open_database, rows
-from gateway.runtime.schema import migrate
+from gateway.runtime.storage.database import Database, DatabaseAwayError, Transaction, open_database, rows
+from gateway.runtime.storage.schema import migrate
 from tests.postgres import PostgresServer, binaries
 from tests.services import missing
 
@@ -154,11 +154,11 @@ async def test_a_migration_gives_up_on_a_lock_that_nobody_lets_go_of(server: Pos
     holding = asyncio.create_task(holder.write(hold))
     await held.wait()
     with pytest.raises(DBAPIError, match="lock timeout"):
-        await asyncio.to_thread(migrate, migrated, "runtime", "gateway.runtime.migrations", 0.2)
+        await asyncio.to_thread(migrate, migrated, "runtime", "gateway.runtime.storage.migrations", 0.2)
     let_go.set()
     await holding
 
-    migrate(migrated, "runtime", "gateway.runtime.migrations", 5)
+    migrate(migrated, "runtime", "gateway.runtime.storage.migrations", 5)
     await holder.close()
     await migrated.close()
 

@@ -2,7 +2,7 @@ import time
 
 from sqlalchemy import text
 
-from gateway.runtime.database import Database, Transaction, open_database
+from gateway.runtime.storage.database import Database, Transaction, open_database
 from tests.postgres import PostgresServer, binaries, postgres
 from tests.services import missing
 

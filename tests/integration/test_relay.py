@@ -12,13 +12,13 @@ from sqlalchemy import select
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_NOTICES, INSURER_DELIVERIES
-from gateway.runtime.audit_relay import AuditRelay
-from gateway.runtime.bus import BusRecord, Consumer, RefusedRecordError
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.keys import Keyring
-from gateway.runtime.outbox import Outbox
-from gateway.runtime.relay import Relay
-from gateway.runtime.tables import METADATA, audit_rows, outbox
+from gateway.runtime.bus.port import BusRecord, Consumer, RefusedRecordError
+from gateway.runtime.custody.keys import Keyring
+from gateway.runtime.delivery.audit_relay import AuditRelay
+from gateway.runtime.delivery.outbox import Outbox
+from gateway.runtime.delivery.relay import Relay
+from gateway.runtime.storage.database import Database, Transaction, rows
+from gateway.runtime.storage.tables import METADATA, audit_rows, outbox
 from tests.conftest import MakeDatabase
 from tests.outboxes import VAULT, a_post, an_outbox
 from tests.parties import key_of

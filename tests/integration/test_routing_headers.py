@@ -12,13 +12,13 @@ from gateway.participants.actions import Deps
 from gateway.participants.tables import METADATA as PARTICIPANTS
 from gateway.protocol.clock import VirtualClock, rfc3339
 from gateway.protocol.topics import AUDIT_RECORDS, INSURER_DELIVERIES, REGISTRY_RELEASES
-from gateway.runtime import tracing
-from gateway.runtime.audit_relay import AuditRelay
-from gateway.runtime.database import Database, Transaction, open_database
-from gateway.runtime.kafka import KafkaBus
-from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.relay import Relay
-from gateway.runtime.tables import METADATA
+from gateway.runtime.bus.kafka import KafkaBus
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.audit_relay import AuditRelay
+from gateway.runtime.delivery.relay import Relay
+from gateway.runtime.signals import tracing
+from gateway.runtime.storage.database import Database, Transaction, open_database
+from gateway.runtime.storage.tables import METADATA
 from tests.kafka.clusters import fresh_access, shared_broker
 from tests.outboxes import VAULT, a_post, an_outbox
 from tests.parties import key_of, world

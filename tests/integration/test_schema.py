@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import CheckConstraint, Column, Index, Integer, MetaData, Table, Text, inspect
 
-from gateway.runtime.schema import SchemaError, draft, drift, migrate
 from gateway.runtime.settings import SettingsError, claim_database
-from gateway.runtime.tables import METADATA
+from gateway.runtime.storage.schema import SchemaError, draft, drift, migrate
+from gateway.runtime.storage.tables import METADATA
 from tests.conftest import MakeDatabase
 
-RUNTIME = ("runtime", "gateway.runtime.migrations")
+RUNTIME = ("runtime", "gateway.runtime.storage.migrations")
 
 
 def notes(*more: Column[str] | CheckConstraint | Index) -> MetaData:

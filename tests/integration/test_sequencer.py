@@ -24,9 +24,9 @@ from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.outgoing import Incoming, Outgoing
 from gateway.protocol.topics import AUDIT_RECORDS
-from gateway.runtime.bus import Fetched
-from gateway.runtime.database import Transaction
-from gateway.runtime.tables import METADATA as RUNTIME
+from gateway.runtime.bus.port import Fetched
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.storage.tables import METADATA as RUNTIME
 from tests.conftest import MakeDatabase
 from tests.unit.audit_logs import SOURCES, a_body, a_restart
 

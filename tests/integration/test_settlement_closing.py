@@ -11,11 +11,11 @@ from sqlalchemy.exc import IntegrityError
 
 import settlement.migrations
 from gateway.protocol.errors import ConflictError, ForbiddenError, GatewayError, IllegalTransitionError, NotFoundError
-from gateway.runtime.auth import Caller
 from gateway.runtime.component import Measured
-from gateway.runtime.database import Transaction
-from gateway.runtime.observability import COMPONENT_GAUGES
-from gateway.runtime.schema import drift, migrate
+from gateway.runtime.signals.observability import COMPONENT_GAUGES
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.storage.schema import drift, migrate
+from gateway.runtime.web.auth import Caller
 from settlement import store
 from settlement.batch import Batch, State
 from settlement.health import measure

@@ -18,14 +18,14 @@ from gateway.protocol.errors import UnavailableError
 from gateway.protocol.jose import PrivateKey
 from gateway.protocol.outgoing import Incoming
 from gateway.protocol.topics import AUDIT_RECORDS, INSURER_DELIVERIES
-from gateway.runtime.audit_relay import AuditRelay
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.keys import Keyring
-from gateway.runtime.outbox import Outbox
-from gateway.runtime.relay import Relay
-from gateway.runtime.resume import Decision, ResumeError, resume
-from gateway.runtime.source_watch import SourceBehindError, SourceWatch, load_epoch
-from gateway.runtime.tables import METADATA, audit_rows, outbox, source_epochs
+from gateway.runtime.custody.keys import Keyring
+from gateway.runtime.delivery.audit_relay import AuditRelay
+from gateway.runtime.delivery.outbox import Outbox
+from gateway.runtime.delivery.relay import Relay
+from gateway.runtime.delivery.resume import Decision, ResumeError, resume
+from gateway.runtime.delivery.source_watch import SourceBehindError, SourceWatch, load_epoch
+from gateway.runtime.storage.database import Database, Transaction, rows
+from gateway.runtime.storage.tables import METADATA, audit_rows, outbox, source_epochs
 from tests.conftest import MakeDatabase
 from tests.integration.test_relay import PickyBus
 from tests.outboxes import VAULT, a_post, an_outbox

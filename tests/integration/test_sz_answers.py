@@ -19,7 +19,7 @@ from gateway.protocol.messages import parse_manifest
 from gateway.protocol.opening import open_sealed
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.protocol.verification import verify_manifest
-from gateway.runtime import tables as runtime_tables
+from gateway.runtime.storage import tables as runtime_tables
 from tests.conftest import MakeDatabase
 from tests.hospital_bills import sample
 from tests.parties import HOSPITAL, INSURER, NOW, key_of, world

@@ -10,8 +10,8 @@ from sqlalchemy import delete
 
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import VirtualClock
-from gateway.runtime import tables as runtime_tables
-from gateway.runtime.database import Transaction, open_database
+from gateway.runtime.storage import tables as runtime_tables
+from gateway.runtime.storage.database import Transaction, open_database
 from tests.hospital_bills import numbered, sample
 from tests.sz_edge import METADATAS, Edge, an_edge
 

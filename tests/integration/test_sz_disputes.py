@@ -11,7 +11,7 @@ from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import Manifest, read_payload
 from gateway.protocol.messages import parse_manifest
 from gateway.protocol.verification import verify_manifest
-from gateway.runtime import tables as runtime_tables
+from gateway.runtime.storage import tables as runtime_tables
 from tests.conftest import MakeDatabase
 from tests.hospital_bills import sample
 from tests.integration.test_sz_answers import Claimed

@@ -15,7 +15,7 @@ from adapters.sz.minimise import token
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.hints import hint_for
-from gateway.runtime.database import Transaction, open_database
+from gateway.runtime.storage.database import Transaction, open_database
 from tests.conftest import MakeDatabase
 from tests.hospital_bills import changed, sample
 from tests.parties import HOSPITAL

@@ -18,10 +18,10 @@ from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.opening import open_sealed
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.protocol.verification import verify_exchange, verify_stamp
-from gateway.runtime import failpoints
-from gateway.runtime import tables as runtime_tables
-from gateway.runtime.database import open_database
-from gateway.runtime.relay import signed_exchange
+from gateway.runtime.delivery.relay import signed_exchange
+from gateway.runtime.signals import failpoints
+from gateway.runtime.storage import tables as runtime_tables
+from gateway.runtime.storage.database import open_database
 from tests.conftest import MakeDatabase
 from tests.hospital_bills import changed, numbered, sample, sample_object, with_lines
 from tests.parties import INSURER, NOW, key_of, world

@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.topics import INSURER_DELIVERIES
-from gateway.runtime import tracing
-from gateway.runtime.database import Database, Transaction, rows
-from gateway.runtime.http import create_app, reply
-from gateway.runtime.tables import METADATA, audit_rows, outbox
+from gateway.runtime.signals import tracing
+from gateway.runtime.storage.database import Database, Transaction, rows
+from gateway.runtime.storage.tables import METADATA, audit_rows, outbox
+from gateway.runtime.web.http import create_app, reply
 from tests.conftest import MakeDatabase
 from tests.outboxes import a_post, an_outbox
 from tests.walk import House, house, until

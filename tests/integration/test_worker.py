@@ -15,14 +15,14 @@ from gateway.protocol.errors import RetryError
 from gateway.protocol.exchange import Exchange
 from gateway.protocol.registry import Directory
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
-from gateway.runtime import tables
-from gateway.runtime.bus import BusRecord, Consumer, Fetched, Offsets
+from gateway.runtime.bus.port import BusRecord, Consumer, Fetched, Offsets
 from gateway.runtime.component import Delivery, Prepare
-from gateway.runtime.database import Database, DatabaseAwayError, Parameters, Work, open_database
-from gateway.runtime.keys import TrustHolder
-from gateway.runtime.pace import Stopping
-from gateway.runtime.progress import Progress
-from gateway.runtime.worker import RECORDS_MAX
+from gateway.runtime.custody.keys import TrustHolder
+from gateway.runtime.delivery.offsets import Progress
+from gateway.runtime.delivery.worker import RECORDS_MAX
+from gateway.runtime.lifecycle import Stopping
+from gateway.runtime.storage import tables
+from gateway.runtime.storage.database import Database, DatabaseAwayError, Parameters, Work, open_database
 from tests.conftest import MakeDatabase
 from tests.parties import world
 from tests.postgres import postgres

@@ -12,9 +12,9 @@ from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import Typ, sign
 from gateway.protocol.records import record
 from gateway.protocol.topics import HOSPITAL_REQUESTS, INSURER_RESPONSES
-from gateway.runtime.outbox import Post
-from gateway.runtime.relay import signed_exchange
-from gateway.runtime.tables import inbox, outbox, parked, quarantine, streams
+from gateway.runtime.delivery.outbox import Post
+from gateway.runtime.delivery.relay import signed_exchange
+from gateway.runtime.storage.tables import inbox, outbox, parked, quarantine, streams
 from tests.forging import (
     CORE,
     answered,

@@ -12,9 +12,10 @@ from audit import actions, store
 from audit.sequencer import Sequencer
 from gateway.client.transport import ApiProblem
 from gateway.protocol.canonical import compact
-from gateway.runtime import process, waiting
+from gateway.runtime import process
 from gateway.runtime.component import Job
-from gateway.runtime.jobs import JobRunner
+from gateway.runtime.delivery.jobs import JobRunner
+from gateway.runtime.operator import backlog
 from tests.hospital_bills import numbered
 from tests.operators import ask
 from tests.walk import House, house, until
@@ -191,7 +192,7 @@ async def test_a_database_that_is_away_does_not_keep_readiness_from_being_measur
         raise OSError
 
     monkeypatch.setattr(process, "read_waiting", away)
-    monkeypatch.setattr(waiting, "read_waiting", away)
+    monkeypatch.setattr(backlog, "read_waiting", away)
     found.process("sz").readiness.add("database", lambda: away(None))
 
     async def measured() -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.protocol.errors import UnavailableError
-from gateway.runtime.failpoints import PLACES
+from gateway.runtime.signals.failpoints import PLACES
 from tests.one_claim import QUICK, Walk, assert_once
 from tests.served import Served, count, served
 from tests.walk import Claimed, verify_log

@@ -16,7 +16,7 @@ from gateway.protocol.jose import Typ, sign
 from gateway.protocol.money import Money
 from gateway.protocol.records import record
 from gateway.protocol.topics import HOSPITAL_REQUESTS
-from gateway.runtime.outbox import Post
+from gateway.runtime.delivery.outbox import Post
 from settlement.tables import batches, obligations
 from tests.walk import Claimed, House, house, until
 from tests.walk_parties import HOSPITAL, Insurer, a_bill, hand_in, send_as

@@ -7,10 +7,10 @@ import pytest
 
 from gateway.client.transport import ApiProblem
 from gateway.protocol.topics import AUDIT_RECORDS, HOSPITAL_REQUESTS, REGISTRY_RELEASES, SETTLEMENT_REQUESTS
-from gateway.runtime import inbox
-from gateway.runtime.bus import Fetched
-from gateway.runtime.database import Transaction
-from gateway.runtime.embedded import EmbeddedBus
+from gateway.runtime.bus.embedded import EmbeddedBus
+from gateway.runtime.bus.port import Fetched
+from gateway.runtime.delivery import inbox
+from gateway.runtime.storage.database import Transaction
 from tests.operators import LONG_AGO, OPERATOR, SECOND, act, ask, broken, caught_up, confirm, halted
 from tests.walk import house, until
 from tests.walk_parties import Insurer, hand_in

@@ -10,9 +10,9 @@ from typing import Any
 import uvicorn
 
 from gateway.protocol.topics import HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS
-from gateway.runtime import inbox
-from gateway.runtime.bus import BusRecord, Fetched
-from gateway.runtime.database import Transaction
+from gateway.runtime.bus.port import BusRecord, Fetched
+from gateway.runtime.delivery import inbox
+from gateway.runtime.storage.database import Transaction
 from tests.operators import OPERATOR, SECOND, Said, ask, broken, command, halted
 from tests.served import free_port
 from tests.walk import House, house, until

@@ -17,7 +17,7 @@ from gateway.client.hospital import Receipt
 from gateway.client.opened import OpenedClaim
 from gateway.client.transport import ApiProblem
 from gateway.protocol.canonical import compact
-from gateway.runtime.broker import ON_KAFKA
+from gateway.runtime.bus.kafka_admin import ON_KAFKA
 from tests.postgres import PostgresServer, binaries
 from tests.role_processes import QUICK_KAFKA, ROLES, RoleProcesses, role_processes
 from tests.services import missing

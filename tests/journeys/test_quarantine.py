@@ -11,10 +11,10 @@ from sqlalchemy import select
 from gateway.client.transport import ApiProblem
 from gateway.protocol.registry import Directory
 from gateway.protocol.topics import HOSPITAL_REQUESTS, SETTLEMENT_REQUESTS
-from gateway.runtime import inbox
-from gateway.runtime.bus import BusRecord, Fetched
-from gateway.runtime.database import Transaction
-from gateway.runtime.tables import quarantine
+from gateway.runtime.bus.port import BusRecord, Fetched
+from gateway.runtime.delivery import inbox
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.storage.tables import quarantine
 from tests.operators import OPERATOR, SECOND, act, ask, confirm
 from tests.walk import House, house, until
 from tests.walk_parties import hand_in

@@ -5,8 +5,8 @@ import itertools
 import os
 from functools import cache
 
-from gateway.runtime.broker import BrokerAdmin, apply
-from gateway.runtime.kafka_access import KafkaAccess
+from gateway.runtime.bus.kafka_admin import BrokerAdmin, apply
+from gateway.runtime.bus.kafka_config import KafkaAccess
 from tests.kafka.broker import Broker
 
 _NUMBERS = itertools.count(1)

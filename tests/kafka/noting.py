@@ -20,17 +20,17 @@ from gateway.protocol.exchange import parse_message
 from gateway.protocol.jose import PrivateKey
 from gateway.protocol.registry import SignedRelease, Trust
 from gateway.protocol.topics import HOSPITAL_REQUESTS
-from gateway.runtime.bus import Bus, BusRecord
+from gateway.runtime.bus.kafka import KafkaBus
+from gateway.runtime.bus.kafka_client import KafkaLimits
+from gateway.runtime.bus.kafka_config import KafkaAccess
+from gateway.runtime.bus.port import Bus, BusRecord
 from gateway.runtime.component import Component, Delivery, Subscription
-from gateway.runtime.database import Database, Transaction, open_database, rows
-from gateway.runtime.kafka import KafkaBus
-from gateway.runtime.kafka_access import KafkaAccess
-from gateway.runtime.keys import TrustHolder
-from gateway.runtime.openings import Vault
-from gateway.runtime.outbox import Admission, Outbox, Sender
-from gateway.runtime.supervised import KafkaLimits
-from gateway.runtime.tables import METADATA as RUNTIME
-from gateway.runtime.worker import Worker
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import TrustHolder
+from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
+from gateway.runtime.delivery.worker import Worker
+from gateway.runtime.storage.database import Database, Transaction, open_database, rows
+from gateway.runtime.storage.tables import METADATA as RUNTIME
 from tests.parties import NOW, a_submitted, an_exchange, world
 
 LIMITS = KafkaLimits(session=6, heartbeat=1, rebalance=5, request=7, start=15)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gateway.protocol.errors import UnavailableError
 from gateway.protocol.topics import HOSPITAL_REQUESTS
-from gateway.runtime.bus import Bus, BusRecord, Consumer, Fetched, RefusedRecordError
+from gateway.runtime.bus.port import Bus, BusRecord, Consumer, Fetched, RefusedRecordError
 
 KEY = "case_a"
 HEALED_S_MAX = 40

@@ -12,7 +12,13 @@ from starlette.testclient import TestClient
 
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import VirtualClock
-from gateway.runtime.observability import Readiness, configure_logging, health_routes, metrics_routes, watch_loop
+from gateway.runtime.signals.observability import (
+    Readiness,
+    configure_logging,
+    health_routes,
+    metrics_routes,
+    watch_loop,
+)
 from tests.walk import until
 
 

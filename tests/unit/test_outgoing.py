@@ -7,7 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.protocol.errors import Disposition, GatewayError, UnavailableError
 from gateway.protocol.outgoing import Outgoing
-from gateway.runtime.outgoing import OutcomeUnknownError, Sender
+from gateway.runtime.web.http_client import OutcomeUnknownError, Sender
 
 INSIDE = "http://gateway.internal"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

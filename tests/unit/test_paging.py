@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.protocol.errors import MalformedInputError
-from gateway.runtime.paging import Cursors
+from gateway.runtime.web.paging import Cursors
 
 CURSORS = Cursors(bytes(range(32)))
 VALUES = st.lists(st.one_of(st.integers(0, 2**53 - 1), st.text(max_size=40)), max_size=4)

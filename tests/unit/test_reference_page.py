@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import VirtualClock
-from gateway.runtime.auth import Caller, require
-from gateway.runtime.http import create_app, reply
+from gateway.runtime.web.auth import Caller, require
+from gateway.runtime.web.http import create_app, reply
 from gateway.runtime.web.reference import document, reference_routes
 
 VOID = {"meta", "link", "br"}

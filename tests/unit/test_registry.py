@@ -29,7 +29,7 @@ from gateway.protocol.registry import (
     release_number,
     sign_entry,
 )
-from gateway.runtime.keys import TrustHolder
+from gateway.runtime.custody.keys import TrustHolder
 from tests.parties import HOSPITAL, INSURER, NOW, OTHER_INSURER, key_of, the_route, world
 
 STRANGER = PrivateKey.generate("root/1", "Ed25519")

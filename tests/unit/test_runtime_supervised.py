@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.protocol.errors import UnavailableError
-from gateway.runtime.supervised import KafkaLimits, Supervised, within
+from gateway.runtime.bus.kafka_client import KafkaLimits, Supervised, within
 
 LIMITS = KafkaLimits(start=0.05, stop=0.05, back_off=(0.0, 0.0))
 

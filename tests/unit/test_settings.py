@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.runtime.kafka_access import kafka_limits
+from gateway.runtime.bus.kafka_client import KafkaLimits
+from gateway.runtime.bus.kafka_config import kafka_limits
 from gateway.runtime.settings import RoleSettings, SettingsError, load_settings
-from gateway.runtime.supervised import KafkaLimits
 
 GOOD = 'role = "hk"\nbase_url = "https://hub.example/hk"\n[extra]\nparty = "ins-harbour"\n'
 

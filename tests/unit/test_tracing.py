@@ -5,8 +5,8 @@ import re
 import pytest
 import structlog
 
-from gateway.runtime.routing import readable_headers
-from gateway.runtime.tracing import carried, current, following, next_step
+from gateway.runtime.bus.headers import readable_headers
+from gateway.runtime.signals.tracing import carried, current, following, next_step
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OURS = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]")

@@ -24,13 +24,13 @@ from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import PrivateKey, PublicKey
 from gateway.protocol.records import Record, record
-from gateway.runtime import failpoints
-from gateway.runtime.auth import Caller
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once
-from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.openings import CaseSecret, Vault
-from gateway.runtime.outbox import Outbox
+from gateway.runtime.custody.case_secrets import CaseSecret, Vault
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.outbox import Outbox
+from gateway.runtime.signals import failpoints
+from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.web.auth import Caller
+from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once
 
 ITSELF = "desk"
 """Who asked, where no person did."""

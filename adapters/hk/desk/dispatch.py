@@ -15,7 +15,7 @@ from gateway.client import authoring
 from gateway.client.transport import ApiProblem
 from gateway.protocol.errors import BadSignatureError, RetryError
 from gateway.protocol.exchange import Posted
-from gateway.runtime.database import Transaction
+from gateway.runtime.storage.database import Transaction
 
 BATCH_MAX = 50
 PAUSE_MAX_S = 60

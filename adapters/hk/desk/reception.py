@@ -33,7 +33,7 @@ from gateway.protocol.identifiers import mint
 from gateway.protocol.records import record
 from gateway.protocol.registry import SignedRelease, release_number
 from gateway.protocol.topics import INSURER_DELIVERIES
-from gateway.runtime.database import Transaction
+from gateway.runtime.storage.database import Transaction
 
 PAGE_MAX = 50
 

@@ -12,12 +12,12 @@ from adapters.hk.desk.claim import DeskClaim
 from adapters.hk.desk.form import DecisionForm, ReturnForm
 from gateway.protocol.errors import ForbiddenError
 from gateway.protocol.money import Money
-from gateway.runtime.auth import Caller, require
-from gateway.runtime.http import etag, language_of, read_body, reply, required_if_match
-from gateway.runtime.idempotency import render, require_key
-from gateway.runtime.paging import Cursors
-from gateway.runtime.parameters import PathId
+from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import answers, declared
+from gateway.runtime.web.http import etag, language_of, read_body, reply, required_if_match
+from gateway.runtime.web.idempotency import render, require_key
+from gateway.runtime.web.paging import Cursors
+from gateway.runtime.web.parameters import PathId
 
 PAGE_MAX = 200
 BODY_BYTES_MAX = 1 << 20

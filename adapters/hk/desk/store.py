@@ -14,7 +14,7 @@ from gateway.protocol.canonical import compact, read_json
 from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding, Rejected
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import ConflictError, NotFoundError
-from gateway.runtime.database import Transaction, one, rows
+from gateway.runtime.storage.database import Transaction, one, rows
 
 _LISTS = ("differences", "allowed_actions", "faults", "disputed_places")
 Place = tuple[str | int, ...]

@@ -26,12 +26,13 @@ from gateway.protocol.messages import check_message_id, role_message_id
 from gateway.protocol.records import record
 from gateway.protocol.topics import INSURER_RESPONSES, TOPICS
 from gateway.protocol.verification import check_sent_at, verify_manifest
-from gateway.runtime import failpoints, feed
 from gateway.runtime.component import Delivery
-from gateway.runtime.database import Database, Transaction
-from gateway.runtime.idempotency import Answer, Scope, Stored, answered_before, once
-from gateway.runtime.keys import Keyring, TrustHolder
-from gateway.runtime.outbox import Outbox, Post
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.outbox import Outbox, Post
+from gateway.runtime.signals import failpoints
+from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.web import feed
+from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once
 
 WITH_DOSSIER = ("returned", "decided")
 WITH_HASH = ("acknowledged", *WITH_DOSSIER)

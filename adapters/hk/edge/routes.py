@@ -11,12 +11,12 @@ from adapters.hk.edge.actions import Deps
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.errors import MalformedInputError, parse_fault
 from gateway.protocol.exchange import EXCHANGE_BYTES_MAX
-from gateway.runtime.auth import Caller, require
-from gateway.runtime.database import Transaction
-from gateway.runtime.http import language_of, read_body, reply
-from gateway.runtime.idempotency import render, require_key
-from gateway.runtime.parameters import PathId
+from gateway.runtime.storage.database import Transaction
+from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import declared, strings
+from gateway.runtime.web.http import language_of, read_body, reply
+from gateway.runtime.web.idempotency import render, require_key
+from gateway.runtime.web.parameters import PathId
 
 PAGE_MAX = 200
 WAIT_S_MAX = 30

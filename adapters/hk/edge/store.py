@@ -11,7 +11,7 @@ from gateway.protocol.canonical import compact, read_json
 from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding, Rejected, SubmittedManifest
 from gateway.protocol.errors import ConflictError, NotFoundError
 from gateway.protocol.exchange import Manifest
-from gateway.runtime.database import Transaction, one, rows
+from gateway.runtime.storage.database import Transaction, one, rows
 
 _ADD_CLAIM = insert(claims)
 _ADD_MESSAGE = insert(messages)

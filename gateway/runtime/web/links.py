@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from gateway.protocol.errors import NotFoundError
-from gateway.runtime.http import reply
+from gateway.runtime.web.http import reply
 from gateway.runtime.web.reference import POLICY, template
 
 GUIDES = Path(__file__).parents[3] / "docs"

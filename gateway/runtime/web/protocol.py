@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 from gateway.protocol.canonical import compact
 from gateway.protocol.errors import GatewayError, MalformedInputError, RefuseError, UnavailableError
 from gateway.protocol.identifiers import mint
-from gateway.runtime.observability import HTTP_REQUESTS
+from gateway.runtime.signals.observability import HTTP_REQUESTS
 
 HEAD_BYTES_MAX = 32 * 1024
 """Request line and fields together; an access token is under 1 KiB."""

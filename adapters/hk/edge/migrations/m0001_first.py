@@ -1,4 +1,4 @@
-"""Drafted by gateway.runtime.schema; read before it was committed."""
+"""Drafted by gateway.runtime.storage.schema; read before it was committed."""
 
 import sqlalchemy as sa
 from alembic import op

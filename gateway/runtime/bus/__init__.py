@@ -1,0 +1,1 @@
+"""The transport: one port, the embedded bus, and Kafka behind it."""

@@ -1,0 +1,1 @@
+"""What a role shows of itself: logs, metrics, traces, and the places where tests make it die."""
