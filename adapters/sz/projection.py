@@ -196,7 +196,7 @@ async def take_rejection(tx: Transaction, deps: Deps, message: Rejected) -> None
         "state": message.state or claim.state,
         "payment_state": claim.payment_state,
         "code": message.code,
-        "faults": [showing.fault_of_core(text) for text in message.faults],
+        "faults": list(message.faults),
         "in_reply_to": message.in_reply_to,
     }
     await _tell(tx, deps, claim, "rejected", shown)
@@ -260,9 +260,9 @@ async def _secret_if_kept(tx: Transaction, deps: Deps, claim: ClaimRow) -> CaseS
         return None
 
 
-async def show_timeline(tx: Transaction, claim_id: str, hospital: str) -> list[dict[str, Any]]:
+async def show_timeline(tx: Transaction, claim_id: str, hospital: str, language: str) -> list[dict[str, Any]]:
     claim = await store.load_claim(tx, claim_id, hospital)
-    return await store.list_events(tx, claim.claim_id)
+    return [showing.event(event, language) for event in await store.list_events(tx, claim.claim_id)]
 
 
 def _brief(claim: ClaimRow, secret: CaseSecret | None) -> dict[str, Any]:

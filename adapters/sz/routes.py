@@ -9,7 +9,7 @@ from adapters.sz import actions, disputes, projection
 from adapters.sz.actions import Deps
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.auth import Caller, require
-from gateway.runtime.web.declared import declared
+from gateway.runtime.web.declared import NOTHING, declared
 from gateway.runtime.web.http import WAIT_S_MAX, etag, language_of, read_body, reply, required_if_match
 from gateway.runtime.web.idempotency import render, require_key
 from gateway.runtime.web.paging import Cursors
@@ -74,7 +74,9 @@ def hospital_routes(deps: Deps) -> APIRouter:
 
         return await deps.database.read(query)
 
-    @routes.post("/claims/{claim_id}/dispute-withdrawal")
+    @routes.post(
+        "/claims/{claim_id}/dispute-withdrawal", openapi_extra=declared(NOTHING, {}, idempotent=True, if_match=True)
+    )
     async def post_dispute_withdrawal(caller: Submitter, claim_id: PathId, request: Request) -> Response:
         """Withdraw the dispute of an insurer's answer: `{}`; the claim stands as before. 202, core's word is an event.
 
@@ -84,7 +86,7 @@ def hospital_routes(deps: Deps) -> APIRouter:
         raw = await read_body(request, MOVE_BYTES_MAX)
         return render(await disputes.ask(deps, asked, disputes.WITHDRAWAL, raw), deps.keyring)
 
-    @routes.post("/claims/{claim_id}/give-up")
+    @routes.post("/claims/{claim_id}/give-up", openapi_extra=declared(NOTHING, {}, idempotent=True, if_match=True))
     async def post_give_up(caller: Submitter, claim_id: PathId, request: Request) -> Response:
         """Give up a claim that the insurer disputes: `{}`; its receipts may then be claimed under a new number.
 
@@ -95,11 +97,12 @@ def hospital_routes(deps: Deps) -> APIRouter:
         return render(await disputes.ask(deps, asked, disputes.GIVING_UP, raw), deps.keyring)
 
     @routes.get("/claims/{claim_id}/timeline")
-    async def get_timeline(caller: Reader, claim_id: PathId) -> Response:
+    async def get_timeline(caller: Reader, claim_id: PathId, request: Request) -> Response:
         """Return what happened to a claim, oldest first."""
+        language = language_of(request)
 
         async def query(tx: Transaction) -> Response:
-            return reply(200, {"events": await projection.show_timeline(tx, claim_id, caller.party)})
+            return reply(200, {"events": await projection.show_timeline(tx, claim_id, caller.party, language)})
 
         return await deps.database.read(query)
 

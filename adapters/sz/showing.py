@@ -33,7 +33,7 @@ def refusal(event: Mapping[str, Any], language: str) -> dict[str, Any]:
     named = [_fault(text) for text in event["faults"]] or [Fault(event["code"])]
     return {
         "code": event["code"],
-        "title": hint.sentence,
+        "title": hint.sentence_in(language),
         "fix": hint.fix(language),
         "errors": [fault.as_dict(language) for fault in named],
     }
@@ -45,9 +45,12 @@ def _fault(text: str) -> Fault:
     return Fault(code, pointer)
 
 
-def fault_of_core(text: str) -> dict[str, Any]:
-    """Show a fault of core's, which travels as `code pointer`, in the form that faults have in every answer."""
-    return _fault(text).as_dict()
+def event(stored: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """Show an event of the timeline; faults of core's stand in it as core wrote them, and have one form in answers."""
+    shown = dict(stored)
+    if "faults" in shown:
+        shown["faults"] = [_fault(text).as_dict(language) for text in shown["faults"]]
+    return shown
 
 
 def state_event(message: ClaimState) -> dict[str, Any]:

@@ -90,7 +90,10 @@ async def test_two_operators_close_a_claim_that_the_insurer_never_answers_and_bo
     core = operators.core
     await core.take(a_submitted())
     again = a_submitted(
-        msg_id="msg_submitted0002", case_id="case_synthetic0002", claim_id="claim_synthetic0002", claim_token="tok_new"
+        msg_id="msg_submitted0002",
+        case_id="case_synthetic0002",
+        claim_id="claim_synthetic0002",
+        claim_token="tok_claim_0002",
     )
 
     request_id = await operators.ask("close-claim", "insurer-silent")
@@ -115,7 +118,12 @@ async def test_receipts_that_a_reason_keeps_are_never_claimed_again(operators: O
     assert answer.body["receipts"] == "kept"
     with pytest.raises(ConflictError, match=r"receipt\.live-on-another-claim"):
         await operators.core.take(
-            a_submitted(msg_id="msg_submitted0002", case_id="case_0000002", claim_id="claim_000002", claim_token="new")
+            a_submitted(
+                msg_id="msg_submitted0002",
+                case_id="case_0000002",
+                claim_id="claim_000002",
+                claim_token="tok_claim_0002",
+            )
         )
 
 

@@ -115,7 +115,10 @@ async def test_a_claim_that_was_given_up_releases_its_receipts_and_never_moves_a
     await core.take(a_submitted())
     await core.take(a_disputed())
     again = a_submitted(
-        msg_id="msg_submitted0002", case_id="case_synthetic0002", claim_id="claim_synthetic0002", claim_token="tok_new"
+        msg_id="msg_submitted0002",
+        case_id="case_synthetic0002",
+        claim_id="claim_synthetic0002",
+        claim_token="tok_claim_0002",
     )
     with pytest.raises(ConflictError, match=r"receipt\.live-on-another-claim"):
         await core.take(again)

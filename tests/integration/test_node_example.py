@@ -85,4 +85,4 @@ def test_a_sealed_line_of_another_amount_is_named_in_node() -> None:
 def test_content_without_a_claim_is_a_difference_in_node() -> None:
     empty = compact({"resourceType": "Bundle", "type": "collection", "entry": []})
 
-    assert compared_by_node((MANIFEST, empty)) == [["/content_sha256"]]
+    assert compared_by_node((MANIFEST, empty)) == [["/content"]]

@@ -111,7 +111,7 @@ async def test_a_hospital_gives_up_what_the_insurer_disputes_and_claims_its_rece
 ) -> None:
     async with house(tmp_path / "data", database=database) as found:
         claimed, insurer = await hand_in(found, number=1), Insurer(found)
-        await insurer.client.dispute(await insurer.open(claimed))
+        await insurer.client.dispute(await insurer.open(claimed), differences=["/asked_minor"])
         disputed = await until_shown(found, claimed, state="disputed", allowed_actions=["give_up"])
 
         await found.hospital.give_up(claimed.claim_id, "enough", revision=disputed["revision"])
@@ -139,7 +139,7 @@ async def test_an_insurer_withdraws_its_dispute_and_reviews_the_claim(tmp_path: 
     async with house(tmp_path / "data", database=database) as found:
         claimed, insurer = await hand_in(found), Insurer(found)
         opened = await insurer.open(claimed)
-        sent = await insurer.client.dispute(opened)
+        sent = await insurer.client.dispute(opened, differences=["/asked_minor"])
         await until_shown(found, claimed, state="disputed")
 
         withdrawn = await insurer.client.withdraw_dispute(opened, sent.msg_id)
@@ -179,7 +179,7 @@ async def test_giving_up_survives_kill_nine(tmp_path: Path, place: str) -> None:
         assert await gateway.start(f"{place}=kill@3")
         bill = await parties.hospital.submit(compact(a_bill(1, PAYER)), "the-bill")
         claimed, insurer = Claimed(bill.claim_id, bill.case_id, PAYER), Insurer(parties)
-        await insurer.client.dispute(await insurer.open(claimed))
+        await insurer.client.dispute(await insurer.open(claimed), differences=["/asked_minor"])
         disputed = await until_shown(parties, claimed, state="disputed", allowed_actions=["give_up"])
 
         with pytest.raises(UnavailableError):

@@ -13,7 +13,7 @@ from adapters.hk.desk.form import DecisionForm, ReturnForm
 from gateway.protocol.errors import ForbiddenError
 from gateway.protocol.money import Money
 from gateway.runtime.web.auth import Caller, require
-from gateway.runtime.web.declared import answers, declared
+from gateway.runtime.web.declared import NOTHING, answers, declared
 from gateway.runtime.web.http import etag, language_of, read_body, reply, required_if_match
 from gateway.runtime.web.idempotency import render, require_key
 from gateway.runtime.web.paging import Cursors
@@ -98,7 +98,9 @@ def desk_routes(deps: Deps) -> APIRouter:
         asked = _asked(deps, caller, claim_id, request)
         return render(await actions.return_claim(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
 
-    @routes.post("/claims/{claim_id}/dispute-withdrawal")
+    @routes.post(
+        "/claims/{claim_id}/dispute-withdrawal", openapi_extra=declared(NOTHING, {}, idempotent=True, if_match=True)
+    )
     async def post_dispute_withdrawal(caller: Decider, claim_id: PathId, request: Request) -> Response:
         """Withdraw this insurer's own dispute: `{}`; the claim stands as before. Needs Idempotency-Key and If-Match."""
         asked = _asked(deps, caller, claim_id, request)

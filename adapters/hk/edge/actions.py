@@ -219,9 +219,9 @@ def _check_content(deps: Deps, manifest: Manifest, posted: Posted, now: datetime
     badly_sealed = (
         dossier_faults(posted.dossier, directory, sealed_to, now) if has_content and posted.dossier is not None else []
     )
-    if misplaced:
+    if any(fault.code == "message.dossier-expected-or-not" for fault in misplaced):
         raise InvalidInputError("message.dossier-expected-or-not", faults=[*misplaced, *faults, *badly_sealed])
-    if faults:
+    if faults := [*misplaced, *faults]:
         raise InvalidInputError("message.invalid", faults=[*faults, *badly_sealed])
     if badly_sealed:
         raise InvalidInputError("dossier.refused", faults=badly_sealed)

@@ -135,7 +135,14 @@ def operator_routes(operations: Operations, gauges: Gauges, keyring: Keyring) ->
         """Send published messages again: `{"topic": "…", "since": "2026-01-01T00:00:00Z"}`; receivers drop doubles."""
         return await _change(request, caller, Republish, operations.act)
 
-    @routes.post("/requests")
+    @routes.post(
+        "/requests",
+        openapi_extra=declared(
+            Ask,
+            {"action": "close-claim", "form": {"claim_id": "claim_…", "reason": "insurer-silent", "ticket": "OPS-1"}},
+            idempotent=True,
+        ),
+    )
     async def post_request(caller: Operator, request: Request) -> Response:
         """Ask for what takes two persons: `{"action": "resolve-break", "form": {…}}`; another confirms it."""
         return await _change(request, caller, Ask, operations.ask)

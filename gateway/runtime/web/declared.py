@@ -11,6 +11,13 @@ from pydantic import BaseModel
 
 JSON = "application/json"
 
+NOTHING: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "description": "`{}`: the address and the headers say it all",
+}
+"""The body of a move that takes no words."""
+
 _IDEMPOTENCY_KEY: Mapping[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
