@@ -151,11 +151,16 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The bank entry that was taken as this batch's debit or credit."""
+    """The bank entry that was taken as this batch's debit or credit.
+
+    `origin` and `servicer_ref` are None on sides that were seen before they were kept.
+    """
 
     entry_key: str
     uetr: str | None
     amount: Money
+    origin: str | None = None
+    servicer_ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,10 +67,17 @@ def _approval(found: Mapping[str, Any]) -> Approval:
 def _write_seen(seen: Seen | None) -> dict[str, Any] | None:
     if seen is None:
         return None
-    return {"entry_key": seen.entry_key, "uetr": seen.uetr, "amount_minor": seen.amount.amount_minor}
+    return {
+        "entry_key": seen.entry_key,
+        "uetr": seen.uetr,
+        "amount_minor": seen.amount.amount_minor,
+        "origin": seen.origin,
+        "servicer_ref": seen.servicer_ref,
+    }
 
 
 def _read_seen(found: Mapping[str, Any] | None, currency: str) -> Seen | None:
     if found is None:
         return None
-    return Seen(found["entry_key"], found["uetr"], Money(found["amount_minor"], currency))
+    amount = Money(found["amount_minor"], currency)
+    return Seen(found["entry_key"], found["uetr"], amount, found.get("origin"), found.get("servicer_ref"))

@@ -2,8 +2,9 @@
 
 The ladder is UETR, then EndToEndId, then InstrId, then the payment's or message's id, then a remittance reference with
 the exact amount on the right account. Any one of them is enough. What does not fit becomes a break with a kind, which
-a person resolves; nothing is tolerated silently. Rules for twins: the same UETR again on the same side is a replay and
-is ignored; another UETR with our EndToEndId and amount, after the side was seen, is a suspected duplicate and is held.
+a person resolves; nothing is tolerated silently. Rules for twins, after the side was seen: the same UETR again is a
+replay and is ignored, unless the bank itself shows two rows, by two ids of its own or in one notification; those, and
+another UETR with our EndToEndId and amount, are suspected duplicates and are held.
 The functions are pure: the same entry against the same payments gives the same answer, in whatever order debit and
 credit come (SET-16).
 """
@@ -88,6 +89,8 @@ class Break:
     """An error code, where the kind alone does not say what is wrong."""
 
 
+NOTHING_MOVED = "iso20022.amount-zero"
+
 _EVENTS = {Side.DEBIT: Event.DEBIT_SEEN, Side.CREDIT: Event.CREDIT_SEEN}
 
 Outcome = Matched | Replayed | Break
@@ -97,6 +100,9 @@ def match(entry: BankEntry, batches: Sequence[Batch]) -> Outcome:
     """Place one entry among batches; the caller hands in every batch that the entry's ids or account could mean."""
     if entry.doubt is not None:
         return Break(BreakKind.UNCLEAR, entry.signed, reason=entry.doubt)
+    if entry.amount.amount_minor == 0:
+        # a row of nothing is no evidence that money moved, whichever payment it names
+        return Break(BreakKind.UNCLEAR, entry.signed, reason=NOTHING_MOVED)
     rule, found = _climb(entry, batches)
     if rule is None or not found:
         return Break(BreakKind.UNKNOWN, entry.signed)
@@ -174,8 +180,18 @@ def _place(entry: BankEntry, batch: Batch, rule: MatchRule) -> Outcome:
 
 def _place_again(entry: BankEntry, batch: Batch, rule: MatchRule, seen: Seen) -> Outcome:
     """Tell, where the side was seen before, the same row from a second one that looks like it."""
-    replayed = entry.key == seen.entry_key or (rule is MatchRule.UETR and entry.uetr == seen.uetr)
-    if replayed and entry.amount == seen.amount:
+    same_payment = entry.key == seen.entry_key or (rule is MatchRule.UETR and entry.uetr == seen.uetr)
+    if same_payment and entry.amount != seen.amount:
+        return Break(BreakKind.CONFLICTING, entry.signed, batch.batch_id, rule)
+    if same_payment and not _is_second_row(entry, seen):
         return Replayed(batch.batch_id, entry.side)
-    kind = BreakKind.CONFLICTING if replayed else BreakKind.DUPLICATE_SUSPECTED
-    return Break(kind, entry.signed, batch.batch_id, rule)
+    return Break(BreakKind.DUPLICATE_SUSPECTED, entry.signed, batch.batch_id, rule)
+
+
+def _is_second_row(entry: BankEntry, seen: Seen) -> bool:
+    """Say whether the bank has booked this movement beside the one that was taken, and not shown that one again."""
+    if entry.key == seen.entry_key:
+        return False
+    if entry.servicer_ref is not None and seen.servicer_ref is not None:
+        return entry.servicer_ref != seen.servicer_ref or entry.origin == seen.origin
+    return bool(entry.origin) and entry.origin == seen.origin

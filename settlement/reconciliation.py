@@ -69,7 +69,7 @@ def refuse(entry: BankEntry, batch_id: str | None, code: str, parties: Mapping[s
 
 def _take(entry: BankEntry, batch: Batch, outcome: Outcome, surplus: Money, at: datetime) -> Placement:
     """Advance the batch by the entry that is its debit or credit."""
-    seen = Seen(entry.key, entry.uetr, entry.amount)
+    seen = Seen(entry.key, entry.uetr, entry.amount, entry.origin or None, entry.servicer_ref)
     value_date = entry.value_date or business_date(at)
     if entry.side is Side.DEBIT:
         party, after, events = batch.payer, batch.debit_seen(seen), [Event.DEBIT_SEEN]

@@ -142,6 +142,8 @@ def _parts(row: Element, whole: BankEntry) -> Iterator[BankEntry]:
     rest = _rest(whole, entries)
     if rest is not None:
         yield rest
+    elif not entries:
+        yield whole
 
 
 def _transaction(node: Element, whole: BankEntry, *, alone: bool) -> BankEntry:

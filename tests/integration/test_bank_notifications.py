@@ -247,6 +247,66 @@ async def test_a_reference_that_says_that_there_is_none_is_no_id(treasury: Treas
     assert len(await treasury.entries()) == 2
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("", ""),
+        ("<AcctSvcrRef>B1</AcctSvcrRef>", "<AcctSvcrRef>B2</AcctSvcrRef>"),
+        ("<AcctSvcrRef>B1</AcctSvcrRef>",) * 2,
+    ],
+)
+async def test_a_payment_that_one_notification_books_twice_is_held_though_both_rows_have_its_uetr(
+    treasury: Treasury, first: str, second: str
+) -> None:
+    batch = await treasury.send(an_obligation())
+    of_payment = details(ids(batch.end_to_end_id, batch.uetr))
+    twice = [Row(amount="1200.00", details=of_payment, more=more) for more in (first, second)]
+
+    await treasury.take(hospital_page(*twice), "1")
+
+    [held] = await treasury.breaks()
+    assert (held.kind, held.batch_id, held.amount_minor) == ("duplicate_suspected", batch.batch_id, 120_000)
+    assert (await treasury.open_items())[HOSPITAL_SUSPENSE] == 120_000
+
+
+async def test_a_second_row_with_an_id_of_its_own_is_held_though_its_uetr_is_the_payments(treasury: Treasury) -> None:
+    batch = await treasury.send(an_obligation())
+    of_payment = details(ids(batch.end_to_end_id, batch.uetr))
+    for name in ("B1", "B2"):
+        row = Row(amount="1200.00", details=of_payment, more=f"<AcctSvcrRef>{name}</AcctSvcrRef>")
+        await treasury.take(hospital_page(row, notification_id=name), name)
+
+    [held] = await treasury.breaks()
+    assert (held.kind, held.batch_id) == ("duplicate_suspected", batch.batch_id)
+
+
+async def test_a_payment_that_a_later_notification_shows_once_more_is_one_entry(treasury: Treasury) -> None:
+    batch = await treasury.send(an_obligation())
+    row = Row(amount="1200.00", details=details(ids(batch.end_to_end_id, batch.uetr)))
+    await treasury.take(hospital_page(row, notification_id="N1"), "1")
+
+    await treasury.take(hospital_page(replace(row, value_date="<Dt>2026-03-03</Dt>"), notification_id="N2"), "2")
+
+    assert await treasury.breaks() == []
+    assert HOSPITAL_SUSPENSE not in await treasury.open_items()
+
+
+@pytest.mark.parametrize("amount", ["0", "0.00", "000.000"])
+@pytest.mark.parametrize("of_ours", [True, False])
+async def test_a_row_of_nothing_moves_no_payment_and_is_a_break(
+    treasury: Treasury, amount: str, *, of_ours: bool
+) -> None:
+    batch = await treasury.send(an_obligation())
+    row = Row(amount=amount, details=details(ids(batch.end_to_end_id, batch.uetr)) if of_ours else "")
+
+    await treasury.take(hospital_page(row), "1")
+
+    [held] = await treasury.breaks()
+    assert (held.kind, held.reason, held.amount_minor) == ("unclear", "iso20022.amount-zero", 0)
+    assert await treasury.outcomes() == []
+    assert (await treasury.batch(batch.batch_id)).state is State.INSTRUCTED
+
+
 async def test_two_rows_that_look_alike_in_one_notification_are_two_rows(treasury: Treasury) -> None:
     await treasury.take(hospital_page(ALIKE, ALIKE), "1")
 
