@@ -1,4 +1,4 @@
-"""Booking a page of the bank's notifications: each row by itself, in one commit with the cursor.
+"""Booking a page of the bank's notifications: each row by itself, the last ones in one commit with the cursor.
 
 A row that matches a payment moves it; every other row becomes a break that a person resolves. No row waits for
 another: what cannot be read or placed is a break with a reason, and the cursor moves on. If we die before the commit,

@@ -89,6 +89,9 @@ async def has_open_break(tx: Transaction, batch_id: str) -> bool:
 async def keep_page(tx: Transaction, bank: str, raw: bytes, at: str) -> str:
     """Keep the beginning of a page that a person has to see, once; returns the hash of the whole."""
     page_sha256 = sha256_hex(raw)
+    kept = select(bank_pages.c.page_sha256).where(bank_pages.c.page_sha256 == page_sha256)
+    if await one(tx, kept) is not None:
+        return page_sha256
     count = await one(tx, select(func.count().label("number")).select_from(bank_pages))
     if count is not None and count.number >= PAGES_MAX:
         await _drop_oldest(tx)

@@ -1,8 +1,8 @@
 """What settlement does by itself: make batches, send what is approved, chase what is unknown, take the bank's word.
 
 Write by write: the decision to send is durable before a byte leaves (if we die after it, the batch is *unknown* and
-the bank is asked before anything is sent again); the bank's answer is stored when read; a page of notifications, its
-effects, its breaks and the cursor are one commit (`booking.py`).
+the bank is asked before anything is sent again); the bank's answer is stored when read; the rows of a notification,
+their effects and breaks are booked in parts, the last in one commit with the cursor (`booking.py`).
 """
 
 from functools import partial
@@ -27,6 +27,8 @@ from settlement.obligation import Actor, Obligation, State
 from settlement.ports import BankAnswer, Verdict
 
 OPEN_MAX = 2000
+ROWS_A_WORK = 100
+"""Rows of a page that are booked in one commit: a long page must not hold up claims, whose writer is the same."""
 
 
 async def make_batches(deps: Deps) -> None:
@@ -216,8 +218,13 @@ async def take_notifications(deps: Deps) -> None:
             await deps.database.write(partial(break_store.clear_stuck, bank=bank), key=WRITER)
         return
 
+    *earlier, last = found.in_parts(ROWS_A_WORK)
+    for part in earlier:
+        # if we die here, the page is read again, and what is booked is known by its keys
+        await deps.database.write(partial(take_page, deps=deps, page=part), key=WRITER)
+
     async def work(tx: Transaction) -> None:
-        await take_page(tx, deps, found)
+        await take_page(tx, deps, last)
         await store.save_cursor(tx, bank, found.next_cursor)
         await break_store.clear_stuck(tx, bank)
 

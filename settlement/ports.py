@@ -7,7 +7,7 @@ answer, a time-out or a failure of the bank's server is never a refusal.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol, Self
 
@@ -92,6 +92,18 @@ class Notifications:
     """Rows that cannot be booked. They are breaks for a person and hold up no other row."""
     page: bytes = b""
     """The page as the bank sent it."""
+
+    def in_parts(self, rows_max: int) -> list[Self]:
+        """Split the rows into parts of at most `rows_max`, in order; a page without rows is one part."""
+        parts = [
+            replace(self, entries=(), unreadable=self.unreadable[start : start + rows_max])
+            for start in range(0, len(self.unreadable), rows_max)
+        ]
+        parts += [
+            replace(self, entries=self.entries[start : start + rows_max], unreadable=())
+            for start in range(0, len(self.entries), rows_max)
+        ]
+        return parts or [self]
 
 
 class Channel(Protocol):

@@ -9,7 +9,8 @@ from sqlalchemy import update
 from gateway.protocol.errors import MalformedInputError, UnavailableError
 from gateway.protocol.outgoing import Incoming, Outgoing
 from gateway.runtime.storage.database import Transaction
-from settlement import break_store, store
+from settlement import break_store, payments, store
+from settlement.actions import Deps
 from settlement.batch import State
 from settlement.booking import take_page
 from settlement.breaks import OPERATOR
@@ -17,6 +18,7 @@ from settlement.channels import CHANNELS
 from settlement.health import PATIENCE, measure, why_not_ready
 from settlement.obligation import State as ObligationState
 from settlement.payments import take_notifications
+from settlement.ports import Notifications
 from settlement.tables import bank_entries
 from tests.bank_notifications import Row, a_notification, a_page, details, ids, notification
 from tests.conftest import MakeDatabase
@@ -351,6 +353,33 @@ async def test_a_page_that_was_cut_short_is_read_again_and_books_each_row_once(t
 
     assert len(await treasury.entries()) == 1
     assert len(await treasury.breaks()) == 2
+
+
+async def test_a_long_page_is_booked_in_parts_and_each_row_once_though_it_is_cut_between_them(
+    treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payments, "ROWS_A_WORK", 2)
+    page = hospital_page(Row(currency="USD"), *(Row(amount=f"{number}.00") for number in range(1, 6)))
+    taken = []
+
+    async def cut(tx: Transaction, deps: Deps, page: Notifications) -> None:
+        taken.append(len(page.entries) + len(page.unreadable))
+        if len(taken) == 3:
+            raise UnavailableError("test.died")
+        await take_page(tx, deps, page)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(payments, "take_page", cut)
+        with pytest.raises(UnavailableError):
+            await treasury.take(page, "1")
+    at_the_cut = (len(await treasury.entries()), await treasury.cursor())
+    await treasury.take(page, "1")
+
+    assert taken == [1, 2, 2]
+    assert at_the_cut == (2, "")
+    assert (len(await treasury.entries()), len(await treasury.breaks()), len(await treasury.pages())) == (5, 6, 1)
+    assert await treasury.cursor() == "1"
+    assert await treasury.open_items() == {HOSPITAL_SUSPENSE: 1_500}
 
 
 async def test_rows_of_a_page_whose_cursor_stands_still_are_booked(treasury: Treasury) -> None:
