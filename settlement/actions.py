@@ -15,6 +15,7 @@ from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import Clock, business_date, parse_rfc3339, rfc3339
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import BadSignatureError, Fault, ForbiddenError, InvalidInputError, MalformedInputError
+from gateway.protocol.hints import HINTS
 from gateway.protocol.jose import Typ, key_id, verify
 from gateway.protocol.money import Money
 from gateway.protocol.outgoing import Incoming, Outgoing
@@ -39,8 +40,16 @@ WRITER = "settlement"
 CLOCK_SKEW = timedelta(seconds=60)
 """How far a treasurer's clock may be ahead of ours; the same as for logins."""
 OWN_WORDS = "own-words"
-_CODE = re.compile(r"[A-Z0-9]{1,4}|[a-z]+(?:[.-][a-z]+)*")
-"""An external code of ISO 20022, or one of our own, such as `disputed` and `account.unknown`."""
+OWN_REASONS = frozenset(
+    (
+        "disputed",
+        *("paid-outside", "refunded-outside", "waived", "cannot-be-paid", "test"),
+        *("not-executed", "returned", "executed", "difference-explained"),
+    )
+)
+"""Reasons of our own besides error codes: why core voids, and why operators close an obligation or decide a batch."""
+_EXTERNAL_CODE = re.compile(r"[A-Z0-9]{4}")
+"""ExternalStatusReason1Code; a bank's own reason in any other form is its own words, however much like a code."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +182,7 @@ def payment_record(
 ) -> Record:
     """Record a move of an obligation. Only a code is clear: a reason in the bank's own words is committed."""
     reason = obligation.reason_code
-    coded = reason is None or _CODE.fullmatch(reason) is not None
+    coded = reason is None or reason in OWN_REASONS or reason in HINTS or _EXTERNAL_CODE.fullmatch(reason) is not None
     clear = {
         "claim_id": obligation.claim_id,
         "obligation_id": obligation.obligation_id,

@@ -1,17 +1,19 @@
 """A bank's own reason reaches core and the hospital whole, and never stands in clear in the log."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from adapters.sz.showing import state_event
+from gateway.claims.announcements import VOID_REASON
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.claims import ClaimState
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import parse_message
 from gateway.protocol.settlements import Outcome
-from settlement.actions import OWN_WORDS, outcome, payment_record
+from settlement.actions import OWN_REASONS, OWN_WORDS, outcome, payment_record
+from settlement.closing import CloseObligation, DecideBatch
 from settlement.documents import read_batch, write_batch
 from tests.settlement_builders import NOW, an_instructed_batch, an_obligation
 
@@ -50,11 +52,26 @@ def test_a_code_is_clear_in_the_log(reason: str) -> None:
     assert (record.clear["reason_code"], record.facts) == (reason, {})
 
 
-@pytest.mark.parametrize("reason", ["Wang Xiaoming has no account", "INSUF_FUNDS", LONGEST])
+@pytest.mark.parametrize(
+    "reason",
+    ["Wang Xiaoming has no account", "INSUF_FUNDS", "wang", "chan.taiman", "chan-tai-man", "LEE", LONGEST],
+)
 def test_a_banks_own_words_are_committed_and_never_clear(reason: str) -> None:
     record = payment_record(DEPS, "payment.rejected", refused(reason))
 
     assert (record.clear["reason_code"], record.facts) == (OWN_WORDS, {"reason": reason})
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [
+        get_args(CloseObligation.model_fields["reason"].annotation),
+        get_args(DecideBatch.model_fields["reason"].annotation),
+        (VOID_REASON,),
+    ],
+)
+def test_a_reason_of_our_own_is_clear_in_the_log(reasons: tuple[str, ...]) -> None:
+    assert set(reasons) <= OWN_REASONS
 
 
 def test_a_hospital_sees_why_its_payment_was_refused() -> None:
