@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 PROBE_S_MAX = 4.0
 RESUME_REASONS = ("restored-from-backup", "moved-database", "test")
 CLIENT_ID = r"[a-z0-9][a-z0-9-]{0,63}"
-TICKET_FORM = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,39}"
 SERVED = ("all", "sz", "core", "hk", "insurer", "audit", "witness")
 
 
@@ -173,6 +172,7 @@ def _add_resume(gateway: "click.Group") -> None:
         and why becomes an entry of the log.
         """
         from gateway.protocol.canonical import pretty
+        from gateway.protocol.tickets import is_ticket
         from gateway.runtime.delivery.resume import Decision
         from gateway.serve import StartError, find_role_folder
         from gateway.serve import resume as resume_role
@@ -182,8 +182,8 @@ def _add_resume(gateway: "click.Group") -> None:
         operator, second = why["operator"], why["confirmed_by"]
         if operator == second or not (re.fullmatch(CLIENT_ID, operator) and re.fullmatch(CLIENT_ID, second)):
             raise click.UsageError("--operator and --confirmed-by are two persons' client ids")
-        if not re.fullmatch(TICKET_FORM, why["ticket"]):
-            raise click.UsageError("--ticket is at most 40 letters, digits and . _ / -")
+        if not is_ticket(why["ticket"]):
+            raise click.UsageError("--ticket is at most 40 letters, digits and . _ / -, and no number of a person")
         try:
             folder = role_folder or find_role_folder(data or Path(), str(role), instance)
             resumed = resume_role(folder, Decision(operator, second, why["reason"], why["ticket"]))

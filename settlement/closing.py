@@ -13,6 +13,7 @@ from gateway.protocol.clock import business_date, rfc3339
 from gateway.protocol.errors import ConflictError, IllegalTransitionError
 from gateway.protocol.exchange import Message
 from gateway.protocol.records import record
+from gateway.protocol.tickets import Ticket
 from gateway.runtime.component import TwoPersonAction, TwoPersons
 from gateway.runtime.storage.database import Transaction
 from settlement import break_store, ledger, store
@@ -22,7 +23,6 @@ from settlement.batch import Event as BatchEvent
 from settlement.breaks import Resolution
 from settlement.obligation import Actor, Event, Obligation, State
 
-Ticket = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}$")]
 BreakId = Annotated[str, Field(pattern=r"^brk_[0-9a-f]{32}$")]
 ObligationId = Annotated[str, Field(pattern=r"^obl_[0-9a-f]{32}$")]
 BatchId = Annotated[str, Field(pattern=r"^bat_[0-9a-f]{32}$")]

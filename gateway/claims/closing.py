@@ -5,9 +5,7 @@ go of the receipts, if the reason's row says so, and tells both parties.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from gateway.claims import store
 from gateway.claims.actions import Deps
@@ -15,11 +13,9 @@ from gateway.claims.announcements import told_both
 from gateway.claims.claim import Claim, Receipts
 from gateway.protocol.exchange import Message, MessageId
 from gateway.protocol.records import Record, record
+from gateway.protocol.tickets import Ticket
 from gateway.runtime.component import TwoPersonAction, TwoPersons
 from gateway.runtime.storage.database import Transaction
-
-Ticket = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}$")]
-"""Where the reason is told in full; free text is not logged."""
 
 
 class CloseClaim(Message):

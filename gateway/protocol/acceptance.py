@@ -6,6 +6,7 @@ every field in clear has a table or an alphabet: no name, number or free text of
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +30,7 @@ _MOBILE = re.compile(r"(?:86)?1[3-9][0-9]{9}")
 """A mainland mobile number (Ministry of Industry and Information Technology, numbering plan)."""
 _SHORT_NUMBER = re.compile(r"[A-Z]{0,2}[0-9]{6,18}[0-9AX]?")
 """What every number of a person looks like; tokens of machines are longer, and most are sorted out here."""
+_CARD_WITHOUT_CHECK = re.compile(r"[A-Za-z]{1,2}[0-9]{6}")
 _OF_PERSONS = ("hkid", "cn_id_gb11643", "hrp_format_only")
 
 Check = Callable[[Any], str | None]
@@ -44,9 +46,17 @@ def _id_fault(text: str) -> str | None:
 
 
 def names_a_person(text: str) -> bool:
-    """Tell whether a text, or a part of it between separators, is the number of an identity document or a telephone."""
-    tokens = {*_SEPARATORS.split(text), _SEPARATORS.sub("", text)}
+    """Tell whether a text, or a part of it between separators, is the number of an identity document or a telephone.
+
+    A Hong Kong identity card is written with its check digit apart, A123456(3), hence two parts may be one.
+    """
+    parts = _SEPARATORS.split(text)
+    tokens = {*parts, "".join(parts), *(part + check for part, check in pairwise(parts) if _is_card(part, check))}
     return any(_is_of_a_person(token.upper()) for token in tokens)
+
+
+def _is_card(part: str, check: str) -> bool:
+    return _CARD_WITHOUT_CHECK.fullmatch(part) is not None and len(check) == 1
 
 
 def _is_of_a_person(token: str) -> bool:

@@ -180,7 +180,11 @@ async def test_two_operators_end_a_recoup_and_the_claim_still_ends(operators: Op
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("reason", "because"), ("ticket", "no spaces please"), ("more", "unheard-of")]
+    ("field", "value"),
+    [
+        *(("reason", "because"), ("more", "unheard-of")),
+        *(("ticket", name) for name in ("no spaces please", "A1234563", "OPS/a123456-3", "13912345678")),
+    ],
 )
 async def test_a_form_that_is_not_an_operators_is_refused_with_its_place(
     operators: Operators, field: str, value: str

@@ -71,6 +71,8 @@ def test_an_id_of_any_honest_system_is_taken(text: str) -> None:
         ("a1234563", "field.names-a-person"),
         ("msg_A1234563", "field.names-a-person"),
         ("A-123456-3", "field.names-a-person"),
+        ("msg_A123456-3", "field.names-a-person"),
+        ("case-a123456_3.v2", "field.names-a-person"),
         ("11010519491231002X", "field.names-a-person"),
         ("H12345678", "field.names-a-person"),
         ("claim-13800138000", "field.names-a-person"),

@@ -19,6 +19,7 @@ from gateway.protocol.errors import ConflictError, ForbiddenError, NotFoundError
 from gateway.protocol.exchange import Message, parse_message
 from gateway.protocol.identifiers import mint
 from gateway.protocol.records import record
+from gateway.protocol.tickets import Ticket
 from gateway.protocol.topics import AUDIT_RECORDS, MONEY_TOPICS, ROLE_OF, TOPICS
 from gateway.runtime.bus.port import Fetched
 from gateway.runtime.component import Component, TwoPersonAction, TwoPersons
@@ -49,7 +50,7 @@ class Drop(Message):
 
     ids: Ids
     reason: Literal["agreed-with-sender", "sent-again-otherwise", "cannot-be-read", "forged", "test"]
-    ticket: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}$")]
+    ticket: Ticket
 
 
 class VerifyAgain(Message):
