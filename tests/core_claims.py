@@ -10,9 +10,11 @@ from gateway.claims import store
 from gateway.claims.actions import Deps
 from gateway.claims.claim import Claim
 from gateway.claims.component import build
+from gateway.claims.handlers import on_refused
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.claims import PaidKind
 from gateway.protocol.clock import VirtualClock
+from gateway.protocol.errors import RefuseError
 from gateway.protocol.exchange import Exchange, Manifest, Message, Stamp
 from gateway.protocol.jose import PrivateKey
 from gateway.protocol.topics import HOSPITAL_REQUESTS, INSURER_RESPONSES, SETTLEMENT_OUTCOMES
@@ -63,6 +65,20 @@ class Core:
 
         async def work(tx: Transaction) -> None:
             await handler(tx, self.component.deps, delivery)
+
+        await self.database.write(work, key=delivery.fetched.key)
+
+    async def refuse(self, found: Manifest) -> None:
+        """Apply one message as the worker does, and let the handler of refusals answer the one that it raises."""
+        try:
+            await self.take(found)
+        except RefuseError as error:
+            delivery, refused = _delivery(found), error
+        else:
+            raise AssertionError("nothing was refused")
+
+        async def work(tx: Transaction) -> None:
+            await on_refused(tx, self.component.deps, delivery, refused)
 
         await self.database.write(work, key=delivery.fetched.key)
 

@@ -31,7 +31,7 @@ from gateway.protocol.claims import (
 )
 from gateway.protocol.clock import Clock
 from gateway.protocol.decisions import DecidedManifest
-from gateway.protocol.errors import ConflictError, GatewayError
+from gateway.protocol.errors import ConflictError, GatewayError, NotFoundError
 from gateway.protocol.exchange import Manifest
 from gateway.protocol.messages import check_message_id
 from gateway.protocol.records import Record, record
@@ -202,6 +202,9 @@ async def refuse(tx: Transaction, deps: Deps, delivery: Delivery, error: Gateway
         raise error  # settlement's own message refused is our fault: HALT
     from_hospital = delivery.fetched.topic == HOSPITAL_REQUESTS
     refused_claim = from_hospital and manifest.type == "submitted" and error.code not in OF_THE_MESSAGE
+    allowed = error.allowed_actions
+    if allowed is None:
+        allowed = () if refused_claim else await _allowed_now(tx, manifest)
     now = deps.clock.now()
     made = record(
         "claim.refused" if refused_claim else "core.message_refused",
@@ -218,10 +221,18 @@ async def refuse(tx: Transaction, deps: Deps, delivery: Delivery, error: Gateway
         code=error.code,
         faults=tuple(f"{fault.code} {fault.pointer}".strip() for fault in error.faults),
         state="refused" if refused_claim else None,
-        allowed_actions=error.allowed_actions or (),
+        allowed_actions=allowed,
     )
     topic = HOSPITAL_NOTICES if from_hospital else INSURER_DELIVERIES
     await deps.outbox.add(tx, Post(topic, manifest.case_id, "rejected", made, message=rejected))
+
+
+async def _allowed_now(tx: Transaction, manifest: Manifest) -> tuple[str, ...]:
+    """Return what the author may do although this message was refused; nothing where the claim is not its own."""
+    try:
+        return (await store.load(tx, manifest.claim_id, lock=False)).actions_of(manifest.sender)
+    except NotFoundError:
+        return ()
 
 
 def _refusal_fields(

@@ -358,3 +358,34 @@ async def test_a_claim_keeps_its_dispute_in_the_database(core: Core) -> None:
     assert stored.dispute is not None
     assert (stored.dispute.by, stored.dispute.from_state) == (HOSPITAL, State.APPROVED)
     assert stored.void_obligation_id == stored.obligation_id
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"msg_id": "msg_answer0001"}, "message.replayed"),
+        ({"msg_id": "msg_submitted0001"}, "message.id-taken"),
+        ({"msg_id": "accepted-msg_answer"}, "message.id-reserved"),
+        ({"msg_id": "msg-A123456-3"}, "message.invalid"),
+        ({"in_reply_to": "msg_out_of_thin_air"}, "message.not-of-claim"),
+        ({"based_on": 1}, "claim.stale"),
+        ({"decision_version": 7}, "decision.version"),
+    ],
+)
+async def test_a_refusal_offers_what_core_would_accept_whatever_was_wrong(
+    core: Core, changes: dict[str, Any], code: str
+) -> None:
+    await core.take(a_submitted())
+    await core.take(an_acknowledged())
+
+    await core.refuse(a_decision(**changes))
+
+    [refusal] = [one.message for one in await sent_on(core, INSURER_DELIVERIES) if one.type == "rejected"]
+    assert (refusal["code"], tuple(refusal["allowed_actions"])) == (code, (await core.claim(CLAIM)).actions_of(INSURER))
+
+
+async def test_the_refusal_of_a_claim_that_was_not_taken_in_offers_nothing(core: Core) -> None:
+    await core.refuse(a_submitted(asked_minor=119_999, filing_ref="SANDBOX-OTHER"))
+
+    [refusal] = [one.message for one in await sent_on(core, HOSPITAL_NOTICES) if one.type == "rejected"]
+    assert (refusal["state"], refusal["allowed_actions"]) == ("refused", [])

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.strategies import sampled_from
 
-from gateway.claims.claim import ALLOWED, CLOSE_REASONS, ENDS, Actor, Claim, Event, Receipts, State
+from gateway.claims.claim import ALLOWED, CLOSE_REASONS, ENDS, UNASKED, Actor, Claim, Event, Receipts, State
 from gateway.claims.payment import ENDED, PaymentEvent, PaymentState
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import ConflictError, IllegalTransitionError
@@ -220,6 +220,49 @@ def test_every_state_that_waits_for_a_party_has_its_row_for_operators() -> None:
     waiting = {state for state in State if state not in ENDS}
 
     assert all(Event.CLOSE in ALLOWED[state] for state in waiting)
+
+
+def accepted_of(claim: Claim, party: str) -> set[str]:
+    """Try every action as this party, of every shape that matters; return those of which one is accepted."""
+    actor, other = claim.actor(party), HOSPITAL if party == INSURER else INSURER
+    said = {"sender": party, "recipients": (other,), "based_on": claim.revision}
+    of_dispute = said | {"in_reply_to": "msg_nobody0001" if claim.dispute is None else claim.dispute.msg_id}
+
+    def decide(amount: int, *, final: bool) -> Claim:
+        return claim.decide(decision(claim, amount, final=final).model_copy(update=said))
+
+    attempts: list[tuple[Event, Callable[[], Claim]]] = [
+        (Event.ACKNOWLEDGE, lambda: claim.acknowledge(an_acknowledged(**said))),
+        (Event.RETURN, lambda: claim.return_unprocessed(a_returned(**said))),
+        (Event.DECIDE_PARTLY, lambda: decide(ASKED, final=False)),
+        *((Event.DECIDE, partial(decide, amount, final=True)) for amount in AMOUNTS),
+        (Event.WITHDRAW_DISPUTE, lambda: claim.withdraw_dispute(a_withdrawal(**of_dispute))),
+        (Event.GIVE_UP, lambda: claim.give_up(a_giving_up(**of_dispute))),
+    ]
+    if (actor, Event.DISPUTE) not in UNASKED:
+        attempts.append((Event.DISPUTE, partial(dispute, claim, party)))
+    accepted = set()
+    for event, move in attempts:
+        try:
+            move()
+        except (ConflictError, IllegalTransitionError) as refused:
+            # a refusal that offers anything else is told from one that does not by what it offers
+            accepted |= set(refused.allowed_actions or ()) - set(claim.allowed(actor))
+        else:
+            accepted.add(str(event))
+    return accepted
+
+
+def test_what_a_party_is_offered_in_any_reachable_state_is_exactly_what_core_accepts() -> None:
+    wrong = [
+        (standing.key, party, claim.allowed(claim.actor(party)))
+        for standing, _ in GRAPH.values()
+        for claim in [standing.claim]
+        for party in (HOSPITAL, INSURER)
+        if accepted_of(claim, party) != set(claim.allowed(claim.actor(party)))
+    ]
+
+    assert wrong == []
 
 
 def test_receipts_are_released_only_while_no_money_of_the_claim_is_out() -> None:
