@@ -13,7 +13,7 @@ LISTED = 200
 COLUMNS: Mapping[str, Sequence[str]] = {
     "breaks": ("break_id", "kind", "reason", "owner", "amount", "currency", "since", "age_s", "resolution", "ticket"),
     "obligations": ("obligation_id", "state", "payer", "payee", "amount", "currency", "reason_code", "allowed_actions"),
-    "batches": ("batch_id", "state", "payer", "payee", "amount", "currency", "value_date", "allowed_actions"),
+    "batches": ("batch_id", "state", "payer", "payee", "amount", "currency", "value_date", "decisions"),
 }
 RESOLUTIONS = (
     *("bank-fee", "bank-corrected", "repeated-by-bank", "paid-outside", "returned", "booked-by-hand", "test"),
@@ -159,7 +159,7 @@ def _add_batches(bank: click.Group) -> None:
     @ROLE
     @AS_JSON
     def listed(profile: Path, role: str, *, as_json: bool) -> None:
-        """List batches that wait for the bank, with what operators may do."""
+        """List batches that wait for the bank, with the reasons by which operators may decide them."""
         from gateway.operate import ask
 
         _print("batches", answered(ask(profile, role, "batches"))["batches"], role, as_json=as_json)

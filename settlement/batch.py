@@ -269,7 +269,11 @@ class Batch:
         return sha256_hex(canonical(self.body()))
 
     def allowed_actions(self, by: Actor) -> tuple[str, ...]:
-        return tuple(event.value for event, found in ALLOWED[self.state].items() if by in found.by)
+        """Return the events that `by` may trigger now, in table order; of the two approvals the one that is next."""
+        other = Event.FIRST_APPROVAL if self.approvals else Event.SECOND_APPROVAL
+        return tuple(
+            event.value for event, found in ALLOWED[self.state].items() if by in found.by and event is not other
+        )
 
     def can(self, event: Event, by: Actor) -> bool:
         found = ALLOWED[self.state].get(event)

@@ -21,6 +21,7 @@ from settlement.actions import Deps, outcome, payment_record
 from settlement.batch import Batch
 from settlement.batch import Event as BatchEvent
 from settlement.breaks import Resolution
+from settlement.matching import PARTLY_TAKEN
 from settlement.obligation import Actor, Event, Obligation, State
 
 BreakId = Annotated[str, Field(pattern=r"^brk_[0-9a-f]{32}$")]
@@ -65,8 +66,11 @@ class DecideBatch(Message):
 
 async def check_break(tx: Transaction, deps: Deps, form: ResolveBreak) -> None:
     del deps
-    if (await break_store.load_break(tx, form.break_id)).resolved_at is not None:
+    found = await break_store.load_break(tx, form.break_id)
+    if found.resolved_at is not None:
         raise ConflictError("break.resolved-already")
+    if form.reason is Resolution.REPEATED_BY_BANK and found.kind in PARTLY_TAKEN:
+        raise ConflictError("break.row-was-taken")
 
 
 async def resolve_break(tx: Transaction, deps: Deps, form: ResolveBreak, persons: TwoPersons) -> Mapping[str, Any]:
@@ -74,6 +78,7 @@ async def resolve_break(tx: Transaction, deps: Deps, form: ResolveBreak, persons
 
     Where it was the last open break of a batch whose debit and credit were both seen, the batch is settled.
     """
+    await check_break(tx, deps, form)
     found = await break_store.load_break(tx, form.break_id, lock=True)
     now = deps.clock.now()
     resolved = {

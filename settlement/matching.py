@@ -89,6 +89,8 @@ class Break:
     """An error code, where the kind alone does not say what is wrong."""
 
 
+PARTLY_TAKEN = frozenset((BreakKind.SHORT, BreakKind.OVER))
+"""The row is a payment's debit or credit; only the difference is a break, so the row is never one shown twice."""
 NOTHING_MOVED = "iso20022.amount-zero"
 
 _EVENTS = {Side.DEBIT: Event.DEBIT_SEEN, Side.CREDIT: Event.CREDIT_SEEN}

@@ -86,7 +86,7 @@ _SETTLE = rule(State.RECONCILED, Actor.OPERATOR, guard="two persons, with its ba
 
 ALLOWED: Mapping[State, Mapping[Event, Rule[State]]] = {
     State.OPEN: {
-        Event.HOLD: rule(State.HELD, Actor.JOB, Actor.OPERATOR),
+        Event.HOLD: rule(State.HELD, Actor.JOB),
         Event.BATCH: rule(State.BATCHED, Actor.JOB),
         Event.VOID: _VOID,
         Event.CLOSE: _CLOSE,

@@ -20,6 +20,7 @@ from gateway.runtime.web.paging import Cursors
 from settlement import break_store, store
 from settlement.actions import Deps
 from settlement.batch import State as BatchState
+from settlement.closing import DECISIONS
 from settlement.obligation import Actor, State
 
 Operator = Annotated[Caller, Depends(require("operate"))]
@@ -97,7 +98,7 @@ def operator_routes(deps: Deps) -> APIRouter:
 
     @routes.get("/batches")
     async def get_batches(_: Operator) -> Response:
-        """List batches that wait for the bank, oldest first, at most 200, with what operators may do."""
+        """List batches that wait for the bank, oldest first, at most 200; `decisions` are reasons of `decide-batch`."""
         found = await deps.database.read(partial(store.list_batches, states=WAITING_BATCHES, limit=LISTED_MAX))
         rows = [
             {
@@ -110,6 +111,7 @@ def operator_routes(deps: Deps) -> APIRouter:
                 "value_date": one.value_date.isoformat(),
                 "reference": one.end_to_end_id,
                 "allowed_actions": list(one.allowed_actions(Actor.OPERATOR)),
+                "decisions": [why for why, event in DECISIONS.items() if one.can(event, Actor.OPERATOR)],
             }
             for one in found
         ]

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from gateway.runtime.storage.schema import drift, migrate
 from gateway.runtime.web.auth import Caller
 from settlement import store
 from settlement.batch import Batch, State
+from settlement.closing import DECISIONS, TWO_PERSON_ACTIONS
 from settlement.health import measure
+from settlement.ledger import balances
 from settlement.obligation import Actor, Obligation
 from settlement.obligation import State as ObligationState
+from settlement.operator_routes import WAITING_BATCHES, WAITING_OBLIGATIONS
 from settlement.tables import METADATA, breaks, obligations
 from tests.bank_notifications import Row, a_notification, details, ids
 from tests.conftest import MakeDatabase
-from tests.settlement_builders import HOSPITAL_ACCOUNT, PAYER_ACCOUNT, an_obligation
+from tests.settlement_builders import HOSPITAL_ACCOUNT, PAYER_ACCOUNT, a_batch, an_obligation, cny
 from tests.treasury import FIRST, Treasury
 
 TICKET = "OPS-17"
@@ -238,6 +242,37 @@ async def test_a_row_that_was_shown_twice_leaves_suspense_by_its_opposite(treasu
     assert before[HOSPITAL_SUSPENSE] == 120_000
     assert HOSPITAL_SUSPENSE not in await treasury.open_items()
     assert next(one.reverses for one in await treasury.journal() if one.cause == "resolved") == held.posting
+
+
+@pytest.mark.parametrize("amount", ["1190.00", "1210.00"])
+async def test_a_row_that_is_a_payments_own_was_not_shown_twice_and_stays_in_the_books(
+    treasury: Treasury, amount: str
+) -> None:
+    batch = await treasury.send(an_obligation())
+    await treasury.take(shown(batch, "CRDT", amount), "1")
+    [held] = await treasury.breaks()
+
+    with pytest.raises(ConflictError, match=r"break\.row-was-taken"):
+        await resolve(treasury, held.break_id, "repeated-by-bank")
+
+    mirror = {account.code: minor for account, minor in balances(await treasury.journal()).items()}
+    assert mirror["bank-mirror/SZH-1/CNY"] == -cny(amount).amount_minor
+
+
+def test_what_operators_are_offered_of_money_that_waits_is_what_they_can_ask_for() -> None:
+    asked_for = {name.removesuffix("-obligation") for name in TWO_PERSON_ACTIONS if name.endswith("-obligation")}
+
+    offered = {
+        event
+        for state in WAITING_OBLIGATIONS
+        for event in replace(an_obligation(), state=state).allowed_actions(Actor.OPERATOR)
+    }
+    of_batches = {
+        event for state in WAITING_BATCHES for event in replace(a_batch(), state=state).allowed_actions(Actor.OPERATOR)
+    }
+
+    assert offered == asked_for
+    assert of_batches == set(DECISIONS.values())
 
 
 async def test_a_break_is_resolved_once_and_stays_visible(treasury: Treasury) -> None:

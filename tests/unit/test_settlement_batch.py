@@ -141,6 +141,16 @@ def test_an_approval_over_another_hash_is_refused() -> None:
     assert refusal.value.code == "batch.hash-differs"
 
 
+def test_a_treasurer_is_offered_the_approval_that_is_next_and_none_afterwards() -> None:
+    drafted = a_batch()
+    half = drafted.approve(an_approval(drafted))
+    full = half.approve(an_approval(half, "treasurer-2"))
+
+    offered = [batch.allowed_actions(Actor.TREASURER) for batch in (drafted, half, full)]
+
+    assert offered == [("first_approval",), ("second_approval",), ()]
+
+
 CHANGES: dict[str, Callable[[Batch], Batch]] = {
     "members": lambda batch: replace(batch, members=batch.members[:1]),
     "amount": lambda batch: replace(

@@ -37,7 +37,7 @@ def in_state(state: State) -> Obligation:
     received = instructed.credit_seen()
     return {
         State.OPEN: opened,
-        State.HELD: opened.hold("screening", by=Actor.OPERATOR),
+        State.HELD: opened.hold("screening", by=Actor.JOB),
         State.BATCHED: batched,
         State.INSTRUCTED: instructed,
         State.SENT: instructed.debit_seen(),
