@@ -7,12 +7,16 @@ again gives the same key, another notification gives another row, however much i
 EndToEndId alone proves neither.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
 from gateway.protocol.canonical import canonical, sha256_hex
 from gateway.protocol.money import Money
+
+_UUID_4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+"""UUIDv4Identifier of ISO 20022. Banks that have no UETR write zeros or a word into its place."""
 
 
 class Side(StrEnum):
@@ -73,8 +77,9 @@ class BankEntry:
 
     @property
     def is_identified(self) -> bool:
-        """Whether the bank's own ids tell this row from every other."""
-        return bool(self.servicer_ref or self.uetr or not self.origin)
+        """Whether the bank's own ids tell this row from every other; a UETR is one only if it is a version 4 UUID."""
+        has_uetr = self.uetr is not None and _UUID_4.fullmatch(self.uetr) is not None
+        return bool(self.servicer_ref or has_uetr or not self.origin)
 
     @property
     def plain_key(self) -> str:

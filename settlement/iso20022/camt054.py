@@ -25,6 +25,7 @@ from settlement.iso20022.xml import (
     Element,
     child,
     children,
+    is_no_reference,
     parse,
     read_amount,
     read_date,
@@ -36,8 +37,6 @@ from settlement.iso20022.xml import (
 )
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:camt.054.001.08"
-NO_REFERENCE = frozenset({"NOTPROVIDED", "NONREF"})
-"""What banks write where they have no reference; it identifies nothing."""
 REFERENCES_MAX = 50
 
 _SIDES = {"CRDT": Side.CREDIT, "DBIT": Side.DEBIT}
@@ -74,7 +73,7 @@ def _notification(notification: Element, raw: bytes, place: int) -> Iterator[Ban
 
 def _origin(notification: Element, account: str | None, raw: bytes, place: int) -> str:
     """Return what stands for this notification. One without an id is known by its document and its place in it."""
-    notification_id = text(notification, "Id")
+    notification_id = _given(text(notification, "Id"))
     form = etree.tostring(notification, method="c14n", exclusive=True, with_tail=False)
     where = [] if notification_id else [sha256_hex(raw), place]
     return sha256_hex(canonical([account, notification_id, sha256_hex(form), *where]))
@@ -217,4 +216,4 @@ def _side(written: str) -> Side:
 
 
 def _given(written: str | None) -> str | None:
-    return None if written in NO_REFERENCE else written
+    return None if is_no_reference(written) else written

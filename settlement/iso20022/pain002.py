@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from gateway.protocol.errors import MalformedInputError
-from settlement.iso20022.xml import Element, child, children, parse, required, text
+from settlement.iso20022.xml import Element, child, children, is_no_reference, parse, required, text
 from settlement.payment import PaymentInstruction
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"
-NOT_PROVIDED = "NOTPROVIDED"
-"""What banks write into a reference that a schema makes mandatory and that they do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +140,7 @@ def _mentions(payment: Element, message_id: str | None, group: Status) -> Iterat
 
 def _reference(node: Element, path: str) -> str | None:
     written = text(node, path)
-    return None if written == NOT_PROVIDED else written
+    return None if is_no_reference(written) else written
 
 
 def _status(node: Element, name: str) -> Status:

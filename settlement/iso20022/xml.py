@@ -23,6 +23,8 @@ TEXT_LENGTH_MAX = 350
 """Characters kept of one text. Max35Text stays whole even if each of its characters has to be escaped to ten;
 unstructured remittance is Max140Text."""
 
+_NO_REFERENCE = frozenset({"NOTPROVIDED", "NONREF"})
+
 Element = etree._Element  # noqa: SLF001 lxml names its public element class this way
 
 _AMOUNT_LENGTH_MAX = 40
@@ -78,6 +80,11 @@ def text(node: Element, path: str) -> str | None:
     found = child(node, path)
     written = ((found.text if found is not None else None) or "").strip()
     return visible(written) or None
+
+
+def is_no_reference(written: str | None) -> bool:
+    """Say whether this is what banks write into a mandatory reference that they do not have; it identifies nothing."""
+    return written is None or "".join(sign for sign in written.upper() if sign.isalnum()) in _NO_REFERENCE
 
 
 def visible(written: str) -> str:

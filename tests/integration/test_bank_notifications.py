@@ -250,6 +250,31 @@ async def test_a_reference_that_says_that_there_is_none_is_no_id(treasury: Treas
 
 
 @pytest.mark.parametrize(
+    ("name", "more", "uetr"),
+    [
+        ("NOTPROVIDED", "", ""),
+        ("NotProvided", "", ""),
+        ("N", "<AcctSvcrRef>nonref</AcctSvcrRef>", ""),
+        ("N", "<AcctSvcrRef>NOT PROVIDED</AcctSvcrRef>", ""),
+        ("N", "", "00000000-0000-0000-0000-000000000000"),
+        ("N", "", "NOTPROVIDED"),
+    ],
+)
+async def test_what_stands_for_no_id_makes_no_second_credit_disappear(
+    treasury: Treasury, name: str, more: str, uetr: str
+) -> None:
+    row = Row(amount="60.00", more=more, details=details(f"<Refs><UETR>{uetr}</UETR></Refs>") if uetr else "")
+    for number in "12":
+        # where the notification has an id, the second one is another by its own
+        own = f"{name}{number}" if name == "N" else name
+        await treasury.take(a_page(notification([row], HOSPITAL, own)) + b"\n" * int(number), number)
+
+    assert [entry.outcome for entry in await treasury.entries()] == ["break", "break"]
+    assert sorted(held.kind for held in await treasury.breaks()) == ["duplicate_suspected", "unknown"]
+    assert await treasury.open_items() == {HOSPITAL_SUSPENSE: 12_000}
+
+
+@pytest.mark.parametrize(
     ("first", "second"),
     [
         ("", ""),

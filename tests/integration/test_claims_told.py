@@ -79,7 +79,7 @@ async def told_last(core: Core, topic: str) -> tuple[str, ...]:
     return tuple(told[-1]["allowed_actions"])
 
 
-@pytest.mark.parametrize("seed", (6, 18, 29, 33))
+@pytest.mark.parametrize("seed", [6, 18, 29, 33])
 async def test_each_party_knows_what_core_accepts_of_it_after_every_move(
     make_database: MakeDatabase, seed: int
 ) -> None:

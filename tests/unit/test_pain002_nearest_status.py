@@ -103,8 +103,9 @@ def test_a_uetr_is_ours_in_either_case() -> None:
     assert read(a_report(block)).verdict is Verdict.REJECTED
 
 
-def test_an_id_that_is_not_provided_is_no_reference_and_no_contradiction() -> None:
-    references = {"OrgnlEndToEndId": "NOTPROVIDED", "OrgnlUETR": PAYMENT.uetr}
+@pytest.mark.parametrize("nothing", ["NOTPROVIDED", "NotProvided", "NOT PROVIDED", "NONREF"])
+def test_an_id_that_is_not_provided_is_no_reference_and_no_contradiction(nothing: str) -> None:
+    references = {"OrgnlEndToEndId": nothing, "OrgnlUETR": PAYMENT.uetr}
 
     assert read(a_report(a_payment_block(a_transaction(references, "RJCT")))).verdict is Verdict.REJECTED
 
