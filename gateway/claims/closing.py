@@ -10,7 +10,7 @@ from typing import Any, Literal
 from gateway.claims import store
 from gateway.claims.actions import Deps
 from gateway.claims.announcements import told_both
-from gateway.claims.claim import Claim, Receipts
+from gateway.claims.claim import Actor, Claim, Receipts
 from gateway.protocol.exchange import Message, MessageId
 from gateway.protocol.records import Record, record
 from gateway.protocol.tickets import Ticket
@@ -82,6 +82,16 @@ def _record(
         "client_id": persons.confirmed_by,
     }
     return record(name, at=deps.clock.now(), case_id=claim.case_id, clear=clear | more)
+
+
+def offered(claim: Claim) -> tuple[str, ...]:
+    """Return the actions below that two operators may take now, with one reason or another."""
+    actions = []
+    if claim.allowed(Actor.OPERATOR):
+        actions.append("close-claim")
+    if claim.may_close_recoup:
+        actions.append("close-recoup")
+    return tuple(actions)
 
 
 TWO_PERSON_ACTIONS: Mapping[str, TwoPersonAction] = {

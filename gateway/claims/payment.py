@@ -121,6 +121,11 @@ class ClaimPayment:
         """Say whether there is an obligation that settlement has not been asked to stop."""
         return self.obligation_id is not None and self.void_obligation_id is None and self.money_now in VOIDABLE
 
+    @property
+    def may_close_recoup(self) -> bool:
+        """Say whether there is a recoup that operators may end: settlement has said what became of the money."""
+        return self.payment_state is PaymentState.RECOUP_NEEDED and self.void_obligation_id is None
+
     def has_heard(self, event: PaymentEvent, obligation_id: str) -> bool:
         """Say whether the answer to a void adds nothing: its obligation was voided, or a newer one came after it.
 

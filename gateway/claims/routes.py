@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from gateway.claims import store
 from gateway.claims.actions import Deps
+from gateway.claims.closing import offered
 from gateway.protocol.money import Money
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.auth import Caller, require
@@ -19,7 +20,7 @@ def claims_routes(deps: Deps) -> APIRouter:
 
     @routes.get("/{claim_id}")
     async def get_claim(claim_id: PathId, _: Annotated[Caller, Depends(require("claims:observe"))]) -> Response:
-        """Return where a claim stands, for an operator: states, revision, amounts asked and obligated."""
+        """Return where a claim stands, for an operator: states, revision, amounts, and what two persons may do."""
 
         async def query(tx: Transaction) -> Response:
             claim = await store.load(tx, claim_id, lock=False)
@@ -37,6 +38,9 @@ def claims_routes(deps: Deps) -> APIRouter:
                 "asked": str(Money(claim.asked_minor, claim.currency)),
                 "obligated": str(Money(claim.obligated_minor, claim.currency)),
                 "revision": claim.revision,
+                "disputed_by": None if claim.dispute is None else claim.dispute.by,
+                "void_pending": claim.void_obligation_id is not None,
+                "allowed_actions": list(offered(claim)),
             }
             return reply(200, body, {"ETag": f'"{claim.revision}"'})
 

@@ -5,6 +5,7 @@ obligations in any order that its own table allows. Messages of each direction k
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -13,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hypothesis.strategies import sampled_from
 
 from gateway.claims.claim import ALLOWED, CLOSE_REASONS, ENDS, UNASKED, Actor, Claim, Event, Receipts, State
+from gateway.claims.closing import offered
 from gateway.claims.payment import ENDED, PaymentEvent, PaymentState
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import ConflictError, IllegalTransitionError
@@ -261,6 +263,24 @@ def test_what_a_party_is_offered_in_any_reachable_state_is_exactly_what_core_acc
         for party in (HOSPITAL, INSURER)
         if accepted_of(claim, party) != set(claim.allowed(claim.actor(party)))
     ]
+
+    assert wrong == []
+
+
+def taken_of_operators(claim: Claim) -> set[str]:
+    """Try every reason to close; return the actions of which one is taken."""
+    attempts: list[tuple[str, Callable[[], object]]] = [("close-recoup", claim.close_recoup)]
+    attempts += [("close-claim", partial(claim.close, reason)) for reason in CLOSE_REASONS]
+    taken = set()
+    for action, move in attempts:
+        with suppress(ConflictError, IllegalTransitionError):
+            move()
+            taken.add(action)
+    return taken
+
+
+def test_what_operators_are_offered_in_any_reachable_state_is_exactly_what_core_takes() -> None:
+    wrong = [key for key, (one, _) in GRAPH.items() if taken_of_operators(one.claim) != set(offered(one.claim))]
 
     assert wrong == []
 
