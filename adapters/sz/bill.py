@@ -284,8 +284,9 @@ class HospitalBill:
 def _refund_fault(line: BillLine, originals: Mapping[str, BillLine]) -> str | None:
     if line.refund_of is None:
         return "refund.without-original" if line.amount.amount_minor < 0 else None
+    # an original that is negative itself has been told by the line above, and not by every refund of it
     original = originals.get(line.refund_of)
-    if original is None or original.amount.amount_minor < 0:
+    if original is None:
         return "refund.original-unknown"
     if line.amount.amount_minor >= 0 or line.quantity >= 0:
         return "refund.not-negative"

@@ -20,10 +20,14 @@ consumable. A service, whose code begins with a digit, is of any other category.
 def check(findings: Findings) -> None:
     _check_certificate(findings)
     devices: set[str] = set()
+    serials: set[str] = set()
     for index, line in enumerate(findings.bill.lines):
         _check_category(findings, line, f"/lines/{index}/category")
         if line.programme is not None:
-            _check_device(findings, line, line.programme, f"/lines/{index}/programme", devices)
+            # the device of a line that stands twice is not told as well
+            before = set() if line.serial in serials else devices
+            _check_device(findings, line, line.programme, f"/lines/{index}/programme", before)
+        serials.add(line.serial)
     _check_receipts(findings)
 
 

@@ -61,12 +61,14 @@ def _check_lines(findings: Findings) -> None:
     serials: set[str] = set()
     traced: set[str] = set()
     for index, line in enumerate(findings.bill.lines):
-        if line.serial in serials and line.serial:
+        stood_before = line.serial in serials and bool(line.serial)
+        if stood_before:
             findings.fault("line.serial-twice", f"/lines/{index}/serial")
         serials.add(line.serial)
         _check_item_code(findings, line.national_code, f"/lines/{index}/national_code")
         if line.programme is not None:
-            _check_programme(findings, index, traced)
+            # the codes of a line that stands twice are not told as well
+            _check_programme(findings, index, set() if stood_before else traced)
 
 
 def _check_item_code(findings: Findings, code: str | None, pointer: str) -> None:

@@ -12,6 +12,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from adapters.sz import checks_receipts
 from adapters.sz.findings import Findings
+from gateway.protocol.charges import CHARGE_CATEGORIES
 from gateway.protocol.claims import BillingMode, PaidKind, Payee
 from gateway.protocol.money import Money
 
@@ -19,11 +20,9 @@ _HALF = Decimal("0.5")
 
 
 def check(findings: Findings) -> None:
-    for fault in findings.netted.faults:
-        if findings.sound(fault.pointer):
-            findings.fault(fault.code, fault.pointer)
-    _check_currencies(findings)
     corrected = _check_lines(findings)
+    _check_refunds(findings, corrected)
+    _check_currencies(findings)
     sums = Sums.of(findings, corrected)
     _check_totals(findings, sums)
     _check_categories(findings, sums, corrected)
@@ -82,6 +81,28 @@ _FUND = frozenset({PaidKind.BASIC_FUND})
 _FIGURES = ("/figures/self_paid", "/figures/self_funded", "/figures/account_paid", "/figures/cash_paid")
 
 
+def _check_refunds(findings: Findings, corrected: Mapping[int, int]) -> None:
+    """Tell what is wrong between a refund and its original, unless a fault of one of the two alone explains it."""
+    if not findings.netted.faults:
+        return
+    lines = findings.bill.lines
+    serials = Counter(line.serial for line in lines)
+    serials_name_lines = findings.sound("/lines/*/serial") and max(serials.values()) == 1
+    for fault in findings.netted.faults:
+        index = int(fault.pointer.split("/")[2])
+        serial = lines[index].refund_of or lines[index].serial
+        pair = [place for place, line in enumerate(lines) if serial in (line.serial, line.refund_of)]
+        readable = all(findings.sound(f"/lines/{place}/{name}") for place in pair for name in _OF_REFUNDS)
+        at_odds = fault.code == "refund.over-original" and not corrected.keys().isdisjoint(pair)
+        named = serials_name_lines or fault.code != "refund.original-unknown"
+        twice = any(serials[lines[place].serial] > 1 for place in pair)
+        if readable and named and not at_odds and not twice:
+            findings.fault(fault.code, fault.pointer)
+
+
+_OF_REFUNDS = ("amount", "quantity", "refund_of", "national_code", "hospital_code")
+
+
 def _check_currencies(findings: Findings) -> None:
     """One bill, one currency: amounts never add over two."""
     bill = findings.bill
@@ -103,7 +124,7 @@ def _check_lines(findings: Findings) -> dict[int, int]:
     quantity is wrong in itself is told that and nothing else.
     """
     margin = findings.around.rules.tolerance_minor + _HALF
-    told = {fault.pointer.split("/")[2] for fault in findings.netted.faults}
+    told = {fault.pointer.split("/")[2] for fault in findings.netted.faults if fault.code != "refund.over-original"}
     corrected: dict[int, int] = {}
     for index, line in enumerate(findings.bill.lines):
         if findings.reading.broken and not findings.sound(*(f"/lines/{index}/{name}" for name in _FACTORS)):
@@ -127,22 +148,32 @@ def _check_totals(findings: Findings, sums: Sums) -> None:
     lines_apart = sums.lines is not None and min(
         abs(value - sums.whole) for value in (sums.lines, sums.corrected) if value is not None
     )
-    if findings.netted.faults:
-        # A refund that is wrong has been told, and takes the lines' sum along.
+    if findings.netted.faults or (lines_apart and _lines_once(findings) == sums.whole):
+        # A refund that is wrong, or a line that stands twice, has been told, and takes the lines' sum along.
         lines_apart = 0
     if sums.total is not None and sums.lines is not None and max(lines_apart, abs(sums.total - sums.whole)) > tolerance:
         findings.fault("bill.total-mismatch", "/billing/total")
     if sums.lines is not None and not findings.netted.faults and not findings.netted.lines:
         findings.fault("bill.nothing-to-claim", "/lines")
     negative = any(payment.amount.amount_minor < 0 for payment in findings.bill.billing.paid)
-    if sums.total is not None and sums.paid_apart() and not negative and findings.bill.billing.unpaid.amount_minor >= 0:
+    apart = 0 if _is_payment_twice(findings, sums) else sums.paid_apart()
+    if sums.total is not None and apart and not negative and findings.bill.billing.unpaid.amount_minor >= 0:
         findings.fault("billing.paid-and-unpaid", "/billing/unpaid")
+
+
+def _lines_once(findings: Findings) -> int:
+    """Add up the lines without those whose serial stood before: an export that writes a row twice."""
+    by_serial = {line.serial: line.amount.amount_minor for line in reversed(findings.bill.lines)}
+    return sum(by_serial.values())
 
 
 def _check_categories(findings: Findings, sums: Sums, corrected: Mapping[int, int]) -> None:
     """Hold the lines of each category against the settlement list's row; lines that are missing are told once."""
     bill = findings.bill
     if not bill.figures.categories or not findings.sound("/lines/*/amount", "/lines/*/category", "/figures/categories"):
+        return
+    if any(line.category not in CHARGE_CATEGORIES for line in bill.lines):
+        # told by the line, whose amount belongs to a category that nobody knows
         return
     stated = {code: amount.amount_minor for code, amount in bill.figures.categories.items()}
     written: Counter[str] = Counter()
@@ -170,12 +201,15 @@ def _check_figures(findings: Findings, sums: Sums) -> None:
     fund = bill.billing.paid_by(_FUND)
     apart = sums.figures - sums.whole
     # A payment of the fund that is wrong has been told with the payments; it takes the own share along.
-    explained = fund != 0 and apart != 0 and apart == sums.paid_apart()
+    by_receipts = checks_receipts.payers_apart(findings)
+    paid_apart = sums.paid_apart()
+    missing = by_receipts if paid_apart and sum(by_receipts.values()) == paid_apart else {}
+    explained = apart != 0 and (apart == missing.get("fund") or (fund != 0 and apart == paid_apart))
     if abs(apart) > tolerance and not explained:
         findings.fault("bill.setlinfo-identity", "/figures/self_funded")
     account = bill.billing.paid_by(frozenset({PaidKind.PERSONAL_ACCOUNT}))
     account_apart = 0 if figures.account_paid is None else figures.account_paid.amount_minor - account
-    if account_apart and account_apart != -sums.paid_apart():
+    if account_apart not in (0, -paid_apart, -missing.get("account", 0)):
         findings.fault("bill.setlinfo-identity", "/figures/account_paid")
     cash = (figures.account_paid, figures.cash_paid)
     if None in cash or explained:
@@ -189,12 +223,20 @@ def _sum(*amounts: Money | None) -> int:
     return sum(amount.amount_minor for amount in amounts if amount is not None)
 
 
+def _is_payment_twice(findings: Findings, sums: Sums) -> bool:
+    """Say whether a payment whose order stood before, which is told, is by how much the payments miss the whole."""
+    payments = findings.bill.billing.paid
+    first = {payment.order: payment.amount.amount_minor for payment in reversed(payments)}
+    return sums.paid_apart() == sum(payment.amount.amount_minor for payment in payments) - sum(first.values())
+
+
 def _check_payments(findings: Findings, sums: Sums) -> None:
     billing = findings.bill.billing
-    orders = Counter(payment.order for payment in billing.paid)
+    orders: set[int] = set()
     for index, payment in enumerate(billing.paid):
-        if orders[payment.order] > 1 and findings.sound("/billing/paid"):
+        if payment.order in orders and findings.sound("/billing/paid"):
             findings.fault("billing.order-twice", f"/billing/paid/{index}/order")
+        orders.add(payment.order)
         if payment.amount.amount_minor < 0:
             findings.fault("billing.negative", f"/billing/paid/{index}/amount")
     if billing.unpaid.amount_minor < 0:

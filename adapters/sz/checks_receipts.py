@@ -49,18 +49,29 @@ def check(findings: Findings, whole: int, paid_apart: int) -> None:
 
 def _check_payers(findings: Findings, paid_apart: int) -> bool:
     """Hold what the receipts say of fund, account and cash against `paid`; say whether anything differs."""
-    bill = findings.bill
-    differs = False
-    for name, code, amount_of, kinds in _READ_FROM:
-        amounts = [amount_of(receipt.split) for receipt in bill.receipts]
-        if None in amounts or not findings.sound(f"/receipts/*/split/{name}"):
-            continue
-        stated = sum(amount.amount_minor for amount in amounts if amount is not None)
-        apart = bill.billing.paid_by(kinds) - stated
-        differs = differs or apart != 0
+    apart_by_name = payers_apart(findings)
+    if paid_apart and sum(apart_by_name.values()) == paid_apart:
+        # payments that are missing or wrong have been told by the sum that they miss
+        return True
+    for name, code, _, _ in _READ_FROM:
+        apart = apart_by_name.get(name, 0)
         if abs(apart) > findings.around.rules.tolerance_minor and apart != paid_apart:
-            findings.fault(code, f"/receipts/0/split/{name}" if len(amounts) == 1 else "/receipts")
-    return differs
+            findings.fault(code, f"/receipts/0/split/{name}" if len(findings.bill.receipts) == 1 else "/receipts")
+    return any(apart_by_name.values())
+
+
+def payers_apart(findings: Findings) -> dict[str, int]:
+    """Return by how much `paid` exceeds what the receipts say of fund, account and cash, as far as they say it."""
+    bill = findings.bill
+    # a receipt that stands twice has been told, and counts once
+    receipts = {(receipt.code, receipt.number): receipt for receipt in bill.receipts}.values()
+    apart: dict[str, int] = {}
+    for name, _, amount_of, kinds in _READ_FROM:
+        amounts = [amount_of(receipt.split) for receipt in receipts]
+        if None not in amounts and findings.sound(f"/receipts/*/split/{name}"):
+            stated = sum(amount.amount_minor for amount in amounts if amount is not None)
+            apart[name] = bill.billing.paid_by(kinds) - stated
+    return apart
 
 
 def _check_splits(findings: Findings) -> None:

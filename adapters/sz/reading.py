@@ -45,8 +45,17 @@ _EXACT = Context(prec=200)
 NO_DATE = date(1900, 1, 1)
 LAST_DATE = date(2199, 12, 31)
 
-_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffd]")
+_UNSHOWN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u180e\ud800-\udfff\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb\ufffd]"
+)
 """Controls, surrogates, direction marks and U+FFFD: signs of a wrong code page or of an attempt to hide text."""
+
+_UNSHOWN_IN_CODES = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
+"""What else shows as nothing (Default_Ignorable_Code_Point, UAX #44, and the blank Braille pattern). Variation
+selectors choose the form of a character of a name; in a code they only make one number look like another."""
 
 
 @dataclass(slots=True)
@@ -114,7 +123,9 @@ class Fields:
             if raw:
                 self.notes.tidied(f"{self.at}/{name}")
             return None
-        if not (value.isascii() and value.isprintable()) and _UNSHOWN.search(value):
+        if not (value.isascii() and value.isprintable()) and (
+            _UNSHOWN.search(value) or (code and _UNSHOWN_IN_CODES.search(value))
+        ):
             self.notes.broke("field.unreadable-character", f"{self.at}/{name}")
             return None
         if len(value) > characters_max:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import date
 
-from adapters.sz.spelling import round_brackets
+from adapters.sz.spelling import look_alikes, round_brackets
 from gateway.protocol.errors import MalformedInputError
 from gateway.protocol.identifier_checks import ascii_lower, ascii_upper
 from gateway.protocol.identifiers import parse_cn_id_gb11643, parse_hrp_format_only
@@ -68,9 +68,10 @@ def is_passport_form(number: str) -> bool:
 
 def item_code_parser(code: str) -> Parser | None:
     """Choose by the first character: X a drug, a digit a service; no public source confirms other layouts."""
-    if ascii_upper(code[:1]) == "X":
+    first = ascii_upper(look_alikes(code[:1]))
+    if first == "X":
         return parse_nhsa_drug
-    return parse_nhsa_service if code[:1].isdecimal() else None
+    return parse_nhsa_service if first[:1].isdecimal() else None
 
 
 def item_code(text: str) -> str:
@@ -89,13 +90,18 @@ def is_consumable_or_patent(code: str) -> bool:
 def udi(text: str) -> str:
     """Return the normal form of a device identifier."""
     spelling = round_brackets(text)
-    parser = recognise(spelling)
+    parser = _udi_parser(spelling)
     return spelling if parser is None else parser(spelling)
 
 
 def is_udi_checked(text: str) -> bool:
     """Say whether a device identifier is of an issuer whose layout is known here, however it is spelt."""
-    return recognise(round_brackets(text)) is not None
+    return _udi_parser(round_brackets(text)) is not None
+
+
+def _udi_parser(spelling: str) -> Parser | None:
+    """Ask for the issuer, also by what look-alikes stand for: the parser then refuses them, and nothing passes."""
+    return recognise(spelling) or recognise(look_alikes(spelling))
 
 
 def hash_in_hex(text: str) -> str:

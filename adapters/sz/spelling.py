@@ -40,7 +40,8 @@ def _code_characters() -> dict[int, str]:
 
 
 _CODE = _code_characters()
-_OTHER_BRACKETS = re.compile("[\\[【\u3014]([^\\[\\]【】\u3014\u3015]*)[\\]】\u3015]")
+_OPENING, _CLOSING = "\\[{【「『〈《\u3014\u3016\u3018\u27e8", "\\]}】」』〉》\u3015\u3017\u3019\u27e9"
+_OTHER_BRACKETS = re.compile(f"[{_OPENING}]([^{_OPENING}{_CLOSING}]*)[{_CLOSING}]")
 
 
 def fold_code(text: str) -> str:
@@ -51,6 +52,12 @@ def fold_code(text: str) -> str:
 def round_brackets(text: str) -> str:
     """Write pairs of other brackets as round ones, which is how card numbers and device identifiers are printed."""
     return _OTHER_BRACKETS.sub(r"(\1)", text)
+
+
+def look_alikes(text: str) -> str:
+    """Write circled, mathematical and other countries' digits and letters as plain ones: to recognise, not to accept."""
+    plain = unicodedata.normalize("NFKC", text)
+    return "".join(str(unicodedata.decimal(character, character)) for character in plain)
 
 
 def normal_form(text: str, parse: Callable[[str], str]) -> str:

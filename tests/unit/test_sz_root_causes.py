@@ -216,3 +216,57 @@ def test_a_few_charges_outside_the_stay_are_told_each_for_itself() -> None:
         bill = changed(f"/fee_lines/{index}/fee_ocur_time", "2026-01-20 10:00:00", bill)
 
     assert faults(bill) == [("line.outside-stay", f"/fee_lines/{index}/fee_ocur_time") for index in (0, 1, 2)]
+
+
+ONE_MISTAKE = {
+    "a category that nobody knows": ("/fee_lines/9/med_chrgitm_type", "19", "charge.category-unknown"),
+    "a serial that another line has": ("/fee_lines/9/feedetl_sn", "SYN-0011", "line.serial-twice"),
+    "a serial that is missing": ("/fee_lines/9/feedetl_sn", None, "field.missing"),
+    "a quantity that is missing": ("/fee_lines/9/cnt", None, "field.missing"),
+    "a refund's quantity that is missing": ("/fee_lines/11/cnt", None, "field.missing"),
+    "a refund's amount that is missing": ("/fee_lines/11/det_item_fee_sumamt", None, "field.missing"),
+    "a refunded line that is negative": ("/fee_lines/9/det_item_fee_sumamt", "-74.10", "refund.without-original"),
+    "a refund's amount that is too much": ("/fee_lines/11/det_item_fee_sumamt", "-247.00", "line.amount-mismatch"),
+    "a refund's amount a fen too much": ("/fee_lines/15/det_item_fee_sumamt", "-37.21", "line.amount-mismatch"),
+    "a refund's quantity that is too much": ("/fee_lines/15/cnt", "-3", "line.amount-mismatch"),
+    "an order that another payment has": ("/billing/paid/1/order", 1, "billing.order-twice"),
+}
+
+
+@pytest.mark.parametrize("what", ONE_MISTAKE)
+def test_one_wrong_field_of_a_line_its_refund_or_a_payment_is_one_fault(what: str) -> None:
+    pointer, value, code = ONE_MISTAKE[what]
+
+    assert [told for told, _ in faults(changed(pointer, value))] == [code]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_line_that_an_export_wrote_twice_is_one_fault(name: str) -> None:
+    lines = sample_object(name)["fee_lines"]
+    for index in range(len(lines)):
+        twice = changed("/fee_lines", [*lines[: index + 1], *lines[index:]], sample_object(name))
+
+        assert faults(twice) == [("line.serial-twice", f"/fee_lines/{index + 1}/feedetl_sn")]
+
+
+def test_a_receipt_or_payment_that_an_export_wrote_twice_is_one_fault() -> None:
+    bill = sample_object("inpatient-basic-fund")
+    receipt, payments = bill["receipts"][0], bill["billing"]["paid"]
+
+    assert faults(changed("/receipts", [receipt, receipt], bill)) == [("receipt.twice", "/receipts/1")]
+    for index in range(len(payments)):
+        twice = changed("/billing/paid", [*payments[: index + 1], *payments[index:]], bill)
+        assert faults(twice) == [("billing.order-twice", f"/billing/paid/{index + 1}/order")]
+
+
+@pytest.mark.parametrize("payments", [[], None])
+def test_payments_that_are_missing_are_told_by_the_sum_alone(payments: list[Any] | None) -> None:
+    bill = changed("/billing/paid", payments, sample_object("inpatient-basic-fund"))
+
+    assert faults(bill) == [("billing.paid-and-unpaid", "/billing/unpaid")]
+
+
+def test_a_payment_of_nothing_where_the_fund_paid_is_one_fault() -> None:
+    bill = changed("/billing/paid/0/amount", "0.00", sample_object("inpatient-basic-fund"))
+
+    assert faults(bill) == [("billing.paid-and-unpaid", "/billing/unpaid")]

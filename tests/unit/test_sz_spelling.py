@@ -227,6 +227,14 @@ def test_an_identity_card_that_ends_in_a_small_x_reaches_the_dossier_as_a_capita
         (f"{PROGRAMME}/udi", "010690123456789117280131", "identifier.udi_gs1"),
         (f"{PROGRAMME}/udi", "]d2010690123456789117280131", "identifier.udi_gs1"),
         (f"{PROGRAMME}/udi", "06901234567891", "identifier.udi_gs1"),
+        (f"{PROGRAMME}/udi", "{01}06901234567891", "identifier.udi_gs1"),
+        (f"{PROGRAMME}/udi", "「01」06901234567891", "identifier.udi_gs1"),
+        (f"{PROGRAMME}/udi", "《01》06901234567891", "identifier.udi_gs1"),
+        (f"{PROGRAMME}/udi", "\u207d01\u207e06901234567891", "identifier.udi_gs1"),
+        (f"{PROGRAMME}/udi", "\U0001d7ce\U0001d7cf06901234567891", "identifier.udi_gs1"),
+        (f"{PROGRAMME}/udi", "\u0660\u066106901234567891", "identifier.udi_gs1"),
+        ("/fee_lines/10/med_list_codg", "\U0001d417A02BCA012A001010100001", "identifier.nhsa_drug"),
+        ("/fee_lines/10/med_list_codg", "\u24cdA02", "identifier.nhsa_drug"),
         (f"{PROGRAMME}/udi", "+BLUEUNICORN7M", "identifier.udi_hibc"),
         (f"{PROGRAMME}/udi", "+blueunicorn7m", "identifier.udi_hibc"),
         (f"{PROGRAMME}/udi", "ma.156.m0.100005.400.E281399", "identifier.udi_ma"),
@@ -351,3 +359,28 @@ def test_a_byte_order_mark_is_passed_over_and_listed() -> None:
 
     assert reading.bill == FORMATS[FORMAT].read(sample()).bill
     assert "" in reading.normalised
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    ["\u200b", "\u061c", "\u180e", "\u206a", "\u3164", "\u2800", "\ufe0f", "\u034f", "\U000e0041"],
+)
+@pytest.mark.parametrize(
+    "pointer",
+    [f"{PROGRAMME}/udi", f"{PROGRAMME}/trace_code", f"{PROGRAMME}/lot", "/billing/claim_number", "/coverage/hkid"],
+)
+def test_a_character_that_nobody_sees_makes_no_second_spelling_of_a_code(pointer: str, unseen: str) -> None:
+    place: Any = sample_object()
+    for step in pointer.removeprefix("/").split("/"):
+        place = place[int(step)] if isinstance(place, list) else place[step]
+
+    for text in (unseen + place, place[:3] + unseen + place[3:]):
+        faults = [(one.code, one.pointer) for one in findings_of(compact(changed(pointer, text))).faults]
+
+        assert faults == [("field.unreadable-character", pointer)]
+
+
+def test_a_variation_selector_of_a_name_is_no_fault() -> None:
+    name = "葛\U000e0100城"
+
+    assert findings_of(compact(changed(f"{HEADER}/fixmedins_name", name))).faults == ()
