@@ -55,7 +55,7 @@ def round_brackets(text: str) -> str:
 
 
 def look_alikes(text: str) -> str:
-    """Write circled, mathematical and other countries' digits and letters as plain ones: to recognise, not to accept."""
+    """Write circled, mathematical and foreign digits and letters as plain ones: to recognise, never to accept."""
     plain = unicodedata.normalize("NFKC", text)
     return "".join(str(unicodedata.decimal(character, character)) for character in plain)
 

@@ -336,6 +336,22 @@ def test_a_key_that_stands_twice_is_refused_also_outside_the_subset() -> None:
         read_resource(ClaimResponse, raw)
 
 
+@pytest.mark.parametrize("name", ["valueString", "valueCoding"])
+def test_an_extension_of_the_bundle_itself_is_left_out_whatever_the_type_of_its_value(name: str) -> None:
+    value = read_json_object(unpack(a_minimised().packed), decimals=True)
+    value["extension"] = [{"url": URL, name: VALUES[name]}]
+
+    assert parse_resource(Bundle, value) == a_bundle()
+
+
+def test_a_byte_order_mark_before_a_partners_content_is_passed_over() -> None:
+    raw = unpack(a_minimised().packed)
+
+    assert read_bundle(b"\xef\xbb\xbf" + raw) == read_bundle(raw)
+    with pytest.raises(MalformedInputError):
+        read_bundle(b"\xef\xbb\xbf" + raw, refuse_unknown=True)
+
+
 def test_an_old_identifier_is_never_looked_up() -> None:
     value = read_json_object(unpack(a_minimised().packed), decimals=True)
     claim = next(one["resource"] for one in value["entry"] if one["resource"]["resourceType"] == "Claim")

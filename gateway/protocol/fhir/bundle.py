@@ -1,6 +1,6 @@
 """R4 Bundle of type collection: the content of a dossier, one resource an entry."""
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -28,8 +28,10 @@ class Bundle(Resource):
     """A set of resources that travel together; two entries of one `fullUrl` are refused (R4 invariant bdl-7).
 
     A Bundle has no extensions in R4: `identifier` is the place for a business id of the whole, `timestamp` the moment
-    it was put together.
+    it was put together. Those of a partner's server are left out, as any element that R4 does not know.
     """
+
+    never_read: ClassVar[frozenset[str]] = frozenset(("contained", "extension"))
 
     resource_type: Literal["Bundle"] = "Bundle"
     identifier: Identifier | None = None

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
@@ -94,6 +94,9 @@ class Element(BaseModel):
     """
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True, strict=True, extra="forbid")
+
+    never_read: ClassVar[frozenset[str]] = frozenset()
+    """Names on the wire that a tolerant reader leaves out although there is a field, which an author may not fill."""
 
     id: Text | None = None
     extension: "Many[Extension]" = ()

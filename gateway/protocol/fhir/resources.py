@@ -4,7 +4,7 @@ The subset drops on purpose what a claim does not need: addresses, telephone num
 `contained` resources are no part of it: each resource is an entry of the Bundle, where it can be pointed at.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,8 @@ from gateway.protocol.fhir.elements import (
 
 class Resource(Element):
     """What every resource has. `implicitRules` is refused, see `Element`; `contained` is left out, or never written."""
+
+    never_read: ClassVar[frozenset[str]] = frozenset(("contained",))
 
     id: Id | None = None
     implicit_rules: None = None

@@ -69,7 +69,7 @@ def _keep(
     return {
         name: _keep_member(fields[name], member, (*place, name), places)
         for name, member in value.items()
-        if name in fields and name != "contained"
+        if name in fields and name not in kind.never_read
     }
 
 

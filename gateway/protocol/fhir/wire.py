@@ -4,6 +4,7 @@ Money in R4 is a JSON number. The reader takes its digits lexically, the writer 
 (`1200.00` stays `1200.00`), and no float stands between. Equal resources give equal bytes.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from itertools import islice
@@ -49,7 +50,9 @@ def read_resource(kind: type[R], raw: bytes, *, refuse_unknown: bool = False, by
     `fhir.element-not-carried`. Decimals may have an exponent, as R4's grammar allows. More bytes than `bytes_max` are
     `TooLargeError`.
     """
-    value = read_json_object(raw, bytes_max=bytes_max, decimals=True, odd_number=read_any_number)
+    # .NET and editors on Windows begin UTF-8 with a mark, which RFC 8259 (section 8.1) lets a reader ignore
+    text = raw if refuse_unknown else raw.removeprefix(BOM_UTF8)
+    value = read_json_object(text, bytes_max=bytes_max, decimals=True, odd_number=read_any_number)
     # a key may be written with escapes, which no honest writer of this name does
     may_modify = MODIFIER.encode() in raw or b"\\u00" in raw
     return parse_resource(kind, value, refuse_unknown=refuse_unknown, may_modify=may_modify)

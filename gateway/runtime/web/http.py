@@ -124,7 +124,7 @@ def request_id_of(request: Request) -> str:
 def language_of(request: Request) -> str:
     """Choose the best of English, 简体 and 繁體 that the caller accepts (RFC 9110 section 12.5.4)."""
     wanted = []
-    for place, part in enumerate(request.headers.get("accept-language", "").lower().split(",")[:16]):
+    for place, part in enumerate(",".join(request.headers.getlist("accept-language")).lower().split(",")[:16]):
         tag, _, parameters = part.strip().partition(";")
         found = next((known for known in LANGUAGES if tag == known or tag.startswith(f"{known}-")), None)
         quality = _quality(parameters)
