@@ -289,6 +289,20 @@ async def test_pipelined_requests_are_answered_in_order_and_their_number_is_boun
     assert raw.count(b"HTTP/1.1 200") <= protocol.PIPELINE_MAX + 1
 
 
+@pytest.mark.parametrize("behind", [(HEAD + b"\r\n") * 40, (HEAD + b"\r\n") * 3 + b"no request\r\n\r\n"])
+async def test_a_refusal_behind_pipelined_requests_is_no_internal_error(
+    server: Server, behind: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = await server.connect()
+
+    await line.send(HEAD + b"\r\n" + behind)
+    await line.answers()
+
+    await asyncio.sleep(0.1)
+    captured = capfd.readouterr()
+    assert "http.internal" not in captured.out + captured.err
+
+
 async def test_a_pipelined_head_behind_a_large_body_is_not_taken_for_a_large_head(server: Server) -> None:
     line = await server.connect()
     body = b"x" * 60_000

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from gateway.protocol.canonical import compact
@@ -83,6 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
+        self._answered_now: RequestResponseCycle | None = None
 
     # Connection
 
@@ -182,6 +183,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._phase = _IDLE
         super().on_message_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered_now = cycle
+        super()._start_asgi_task(cycle, app)
+
     # Ours
 
     def _parse(self, data: bytes) -> None:
@@ -257,9 +262,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.connections.discard(self)
         answering = self.cycle is not None and not self.cycle.response_complete
         own_turn = not answering or (self._phase == _BODY and not self.pipeline and not self.cycle.response_started)
-        if answering:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self.pipeline.clear()
+        for cycle in filter(None, (self._answered_now, self.cycle)):
+            # the one that is answered is not the newest where requests are pipelined: neither may write from here on
+            cycle.disconnected = True
+            cycle.message_event.set()
         if own_turn:
             self.transport.write(_answer(refusal))
         HTTP_REQUESTS.labels("unknown", "other", str(refusal.status)).inc()
