@@ -20,7 +20,14 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.protocol.canonical import BODY_BYTES_MAX, compact, parse_b64url, read_json_object, sha256_hex
+from gateway.protocol.canonical import (
+    BODY_BYTES_MAX,
+    compact,
+    parse_b64url,
+    read_any_number,
+    read_json_object,
+    sha256_hex,
+)
 from gateway.protocol.errors import Fault, InvalidInputError, MalformedInputError, TooLargeError
 from gateway.protocol.facts import bounds_of
 
@@ -203,12 +210,16 @@ def parse_message(model: type[M], found: Mapping[str, Any]) -> M:
         raise InvalidInputError("message.invalid", faults=faults_of(error)) from None
 
 
-def read_payload(token: str, *, bytes_max: int = BODY_BYTES_MAX, decimals: bool = False) -> dict[str, Any]:
-    """Read a compact JWS payload WITHOUT verifying it: only for choosing the key that then verifies it."""
+def read_payload(token: str, *, bytes_max: int = BODY_BYTES_MAX, any_number: bool = False) -> dict[str, Any]:
+    """Read a compact JWS payload WITHOUT verifying it: only for choosing the key that then verifies it.
+
+    Numbers are integers only, as in our own messages; with `any_number` those of others, see `read_any_number`.
+    """
     parts = token.split(".")
     if len(parts) != 3:
         raise MalformedInputError("jws.malformed")
-    return read_json_object(parse_b64url(parts[1]), bytes_max=bytes_max, decimals=decimals)
+    odd_number = read_any_number if any_number else None
+    return read_json_object(parse_b64url(parts[1]), bytes_max=bytes_max, decimals=any_number, odd_number=odd_number)
 
 
 def check_sizes(exchange_parts: Sequence[str | None]) -> None:

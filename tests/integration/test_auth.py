@@ -175,12 +175,17 @@ NOW = VirtualClock().now().timestamp()
         ({"aud": [[URL]]}, [("claim-malformed", "/aud")]),
         ({"iss": "ins-lantau-system"}, [("other-client", "/iss")]),
         ({"iss": 7}, [("other-client", "/iss")]),
+        ({"sub": "ins-lantau-system"}, [("other-client", "/sub")]),
+        ({"sub": "nobody"}, [("other-client", "/sub")]),
+        ({"sub": None}, [("claim-missing", "/sub")]),
+        ({"sub": [CLIENT]}, [("other-client", "/sub")]),
         ({"exp": None}, [("claim-missing", "/exp")]),
         ({"exp": "soon"}, [("time-malformed", "/exp")]),
         ({"exp": str(int(NOW) + 60)}, [("time-malformed", "/exp")]),
         ({"exp": True}, [("time-malformed", "/exp")]),
         ({"exp": -1}, [("time-malformed", "/exp")]),
         ({"exp": 10**19}, [("time-malformed", "/exp")]),
+        ({"exp": 10**30}, [("time-malformed", "/exp")]),
         ({"exp": {}}, [("time-malformed", "/exp")]),
         ({"exp": 1}, [("expired", "/exp")]),
         ({"exp": NOW - 60.5}, [("expired", "/exp")]),
@@ -245,6 +250,24 @@ async def test_numeric_dates_may_have_a_fraction_and_clocks_may_differ_by_a_minu
     answer = await role.ask(role.assertion(**changes))
 
     assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(("exp", "status"), [("%.9e" % (NOW + 120), 200), ("1e999999999", 401), ("1E400", 401)])
+async def test_a_numeric_date_with_an_exponent_is_read_by_its_value(role: Role, exp: str, status: int) -> None:
+    payload = compact(role.claims(exp="here")).replace(b'"here"', exp.encode())
+
+    answer = await role.ask(sign(payload, client_key(), Typ.ASSERTION))
+
+    assert answer.status_code == status, answer.text
+    assert status == 200 or wrong_claims(answer) == [("time-malformed", "/exp")]
+
+
+async def test_a_signature_counts_for_the_client_whose_key_made_it_and_for_no_other(role: Role) -> None:
+    """Whoever names another client in `sub`, and himself beside it, is told so and gets no token of either."""
+    for changes in ({"iss": "ins-lantau-system"}, {"sub": "ins-lantau-system"}):
+        answer = await role.ask(role.assertion(**changes), client_id=CLIENT)
+
+        assert wrong_claims(answer) == [("other-client", f"/{next(iter(changes))}")]
 
 
 async def test_a_form_client_id_must_be_the_assertions_client(role: Role) -> None:

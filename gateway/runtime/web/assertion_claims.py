@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.protocol.errors import Fault
 
-REQUIRED = ("iss", "aud", "exp", "jti")
+REQUIRED = ("iss", "sub", "aud", "exp", "jti")
 ASSERTION_LIFE_S_MAX = 300
 SKEW_S = 60
 NUMERIC_DATE_MAX = 253_402_300_799
@@ -27,11 +27,12 @@ def faults_of_claims(
     claims: Mapping[str, Any], client_id: str, audiences: AbstractSet[str], now: datetime
 ) -> list[Fault]:
     """Name every claim that is missing, malformed or does not fit; the pointers are into the assertion's payload."""
-    faults = [
-        Fault("assertion.claim-missing", f"/{name}") for name in ("iss", "aud", "exp", "jti") if name not in claims
+    faults = [Fault("assertion.claim-missing", f"/{name}") for name in REQUIRED if name not in claims]
+    faults += [
+        Fault("assertion.other-client", f"/{name}")
+        for name in ("iss", "sub")
+        if name in claims and claims[name] != client_id
     ]
-    if "iss" in claims and claims["iss"] != client_id:
-        faults.append(Fault("assertion.other-client", "/iss"))
     if "aud" in claims:
         faults += _audience_faults(claims["aud"], audiences)
     for name in ("exp", "nbf", "iat"):
@@ -52,7 +53,7 @@ def _audience_faults(value: Any, audiences: AbstractSet[str]) -> list[Fault]:
 
 
 def _time_faults(name: str, value: Any, now: float) -> list[Fault]:
-    if type(value) not in (int, Decimal) or not 0 <= value <= NUMERIC_DATE_MAX:
+    if type(value) not in (int, Decimal) or not Decimal(value).is_finite() or not 0 <= value <= NUMERIC_DATE_MAX:
         return [Fault("assertion.time-malformed", f"/{name}")]
     ahead_s = float(value) - now
     if name == "exp" and ahead_s <= -SKEW_S:

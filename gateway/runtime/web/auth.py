@@ -6,7 +6,7 @@ A client that the newest release no longer knows has no access, whatever token i
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -140,27 +140,36 @@ class Issuer:
             raise UnauthenticatedError("auth.client-unknown") from None
 
     def _verify_assertion(self, form: Mapping[str, str]) -> "_Assertion":
-        """Verify an assertion with the key of the client it names.
+        """Verify an assertion with the key of the client that `sub`, `iss` or the form's `client_id` names.
 
         Until the signature verifies every failure is the same 401; then the client is told every claim that is wrong.
         """
         now = self.clock.now()
         token = form.get("client_assertion", "")
         try:
-            claims = read_payload(token, decimals=True)
-            party, client = self._client(str(claims.get("sub")))
-            holder = self.trust.directory.signer(client.kid, Use.TOKEN, now)
-            _verify_signature(token, holder.public)
-        except (RefuseError, UnknownKeyError):
+            claims = read_payload(token, any_number=True)
+        except RefuseError:
             raise UnauthenticatedError("auth.assertion") from None
-        if holder.party.code != party.code:
-            raise UnauthenticatedError("auth.assertion")
+        party, client = self._signer_of(token, (claims.get("sub"), claims.get("iss"), form.get("client_id")), now)
         faults = faults_of_claims(claims, client.client_id, self._audiences(), now)
         if form.get("client_id", client.client_id) != client.client_id:
             faults.append(Fault("assertion.other-client", "/client_id"))
         if faults:
             raise UnauthenticatedError("auth.assertion", faults=faults)
         return _Assertion(party, client, claims["jti"], datetime.fromtimestamp(float(claims["exp"]) + SKEW_S, UTC))
+
+    def _signer_of(self, token: str, names: Sequence[object], now: datetime) -> tuple[Party, Client]:
+        """Return the first client of these names whose key made the signature: one of several may be what is wrong."""
+        for name in dict.fromkeys(name for name in names if isinstance(name, str)):
+            try:
+                party, client = self._client(name)
+                holder = self.trust.directory.signer(client.kid, Use.TOKEN, now)
+                _verify_signature(token, holder.public)
+            except (RefuseError, UnknownKeyError):
+                continue
+            if holder.party.code == party.code:
+                return party, client
+        raise UnauthenticatedError("auth.assertion")
 
     def _audiences(self) -> frozenset[str]:
         urls = (self.url, self.inner_url) if self.inner_url else (self.url,)
@@ -278,6 +287,7 @@ _REQUEST_BODY = {
                     "grant_type": {"const": "client_credentials"},
                     "client_assertion_type": {"const": ASSERTION_TYPE},
                     "client_assertion": {"type": "string", "description": "JWT signed with the client's token key"},
+                    "client_id": {"type": "string", "description": "If it is sent, the client that signed"},
                     "scope": {"type": "string", "description": "Scopes, separated by blanks; all when left out"},
                 },
             },
