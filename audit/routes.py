@@ -14,7 +14,13 @@ from audit.log_folder import CHECKPOINT, read_file
 from audit.merkle import VerificationError
 from audit.tiles import parse_path
 from gateway.protocol.canonical import sha256_hex
-from gateway.protocol.errors import NotFoundError
+from gateway.protocol.errors import (
+    ForbiddenError,
+    GatewayError,
+    InvalidInputError,
+    MalformedInputError,
+    NotFoundError,
+)
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import answers, declared
@@ -147,6 +153,19 @@ def _read(folder: Path, year: str, name: str, vkeys: dict[str, str]) -> bytes:
         raise NotFoundError("log.no-such-file") from None
 
 
+def _problem_of(refusal: witness.WitnessRefusalError) -> GatewayError:
+    """Say why a checkpoint was not cosigned; the protocol fixes the status and leaves the body open."""
+    match refusal.status:
+        case 403:
+            return ForbiddenError("witness.log-signature")
+        case 404:
+            return NotFoundError("witness.log-unknown")
+        case 422:
+            return InvalidInputError("witness.not-consistent")
+        case _:
+            return MalformedInputError("witness.submission-malformed")
+
+
 def witness_routes(deps: witness.Deps) -> APIRouter:
     routes = APIRouter(tags=["witness"])
 
@@ -161,7 +180,7 @@ def witness_routes(deps: witness.Deps) -> APIRouter:
             return PlainTextResponse((await witness.add_checkpoint(deps, raw)).decode())
         except witness.WitnessRefusalError as refusal:
             if refusal.size is None:
-                return Response(status_code=refusal.status)
+                raise _problem_of(refusal) from None
             # the protocol demands exactly this type; as `media_type` it would get a charset
             return Response(f"{refusal.size}\n", refusal.status, {"content-type": SIZE_TYPE})
 

@@ -93,7 +93,7 @@ async def _compare_and_store(tx: Transaction, submission: Submission, opened: Op
     if submission.old != size:
         raise WitnessRefusalError(409, size)
     if head.size == size and head.root != root:
-        raise WitnessRefusalError(409 if known is not None else 422, size)
+        raise WitnessRefusalError(422) if known is None else WitnessRefusalError(409, size)
     if size == 0:
         if submission.proof or (head.size == 0 and head.root != EMPTY_ROOT):
             raise WitnessRefusalError(422)

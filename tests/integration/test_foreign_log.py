@@ -141,6 +141,10 @@ async def test_every_other_answer_is_the_protocols(witness: Witness, content: by
     answer = await witness.ask(content, **{"content-type": "text/plain"})
 
     assert answer.status_code == status, answer.text
+    if status != 200:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"].startswith("witness.")
+        assert answer.json()["fix"]
 
 
 @pytest.mark.parametrize(
