@@ -270,7 +270,9 @@ def _answer(claim: SubmittedManifest | ClaimRow, findings: Findings, stamped: St
         "msg_id": claim.msg_id,
         "allowed_actions": [],
     }
-    return Answer(202, body | _remarks(findings, language), f"/sz/v1/claims/{claim.claim_id}", stamped)
+    body |= _remarks(findings, language)
+    told = language if findings.warnings else None
+    return Answer(202, body, f"/sz/v1/claims/{claim.claim_id}", stamped, told)
 
 
 async def _answer_as_before(deps: Deps, scope: Scope, raw: bytes, accepted: Accepted, language: str) -> Stored:

@@ -10,7 +10,15 @@ from adapters.sz.actions import Deps
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import NOTHING, declared
-from gateway.runtime.web.http import WAIT_S_MAX, etag, language_of, read_body, reply, required_if_match
+from gateway.runtime.web.http import (
+    WAIT_S_MAX,
+    etag,
+    language_headers,
+    language_of,
+    read_body,
+    reply,
+    required_if_match,
+)
 from gateway.runtime.web.idempotency import render, require_key
 from gateway.runtime.web.paging import Cursors
 from gateway.runtime.web.parameters import PathId
@@ -43,7 +51,9 @@ def hospital_routes(deps: Deps) -> APIRouter:
     async def post_validate(caller: Submitter, request: Request) -> Response:
         """Check a bill as `POST /claims` would, keep nothing; tells what was tidied and what would not be sent."""
         raw = await read_body(request, deps.bill_bytes_max)
-        return reply(200, actions.validate(deps, caller.party, raw, language_of(request)))
+        language = language_of(request)
+        body = actions.validate(deps, caller.party, raw, language)
+        return reply(200, body, language_headers(language) if "warnings" in body else {})
 
     @routes.get("/claims")
     async def get_claims(caller: Reader, after: str | None = None, limit: Limit = 50) -> Response:
@@ -70,7 +80,8 @@ def hospital_routes(deps: Deps) -> APIRouter:
 
         async def query(tx: Transaction) -> Response:
             shown = await projection.show_claim(tx, deps, claim_id, caller.party, language)
-            return reply(200, shown, {"ETag": etag(shown["revision"])})
+            told = language_headers(language) if "refusal" in shown else {}
+            return reply(200, shown, {"ETag": etag(shown["revision"]), **told})
 
         return await deps.database.read(query)
 

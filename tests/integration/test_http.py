@@ -295,6 +295,13 @@ async def test_title_and_fix_are_told_in_the_callers_language(
     assert answer.headers["vary"] == "Accept-Language"
 
 
+async def test_several_accept_language_fields_are_one_list(http: httpx2.AsyncClient) -> None:
+    """A proxy may split or add fields; their order is that of one list (RFC 9110 section 5.3)."""
+    fields = [("Accept-Language", "fr;q=0.9"), ("Accept-Language", "zh-HK;q=0.8, en;q=0.1")]
+
+    assert (await http.get("/hk/v1/bug", headers=fields)).headers["content-language"] == "zh-Hant"
+
+
 async def post(http: httpx2.AsyncClient, body: Any, **headers: str) -> httpx2.Response:
     return await http.post("/hk/v1/claims", content=body, headers={"content-type": "application/json", **headers})
 

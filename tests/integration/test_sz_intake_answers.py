@@ -101,6 +101,29 @@ async def test_warnings_have_the_form_of_faults_in_the_language_of_the_caller(sq
         assert remark["fix"] == hint_for(remark["code"]).fix("zh-Hant")
 
 
+async def test_an_answer_says_in_which_language_its_warnings_are_also_when_it_is_replayed(edge: Edge) -> None:
+    async with edge.http() as client:
+        headers = {"accept-language": "zh-HK", "idempotency-key": "key-1"}
+        taken = await client.post("/v1/claims", content=sample(), headers=headers)
+        replayed = await client.post("/v1/claims", content=sample(), headers=headers | {"accept-language": "en"})
+        checked = await client.post("/v1/validate", content=sample(), headers={"accept-language": "fr, zh-CN;q=0.5"})
+
+    assert replayed.headers["idempotent-replayed"] == "true"
+    assert replayed.content == taken.content
+    languages = [answer.headers["content-language"] for answer in (taken, replayed, checked)]
+    assert languages == ["zh-Hant", "zh-Hant", "zh-Hans"]
+    assert {answer.headers["vary"] for answer in (taken, replayed, checked)} == {"Accept-Language"}
+    assert body(checked)["warnings"][0]["fix"] == hint_for(body(checked)["warnings"][0]["code"]).fix("zh-Hans")
+
+
+async def test_an_answer_without_sentences_names_no_language(edge: Edge) -> None:
+    async with edge.http() as client:
+        checked = await client.post("/v1/validate", content=sample("inpatient-basic-fund"))
+
+    assert "warnings" not in body(checked)
+    assert "content-language" not in checked.headers
+
+
 @pytest.mark.parametrize(
     ("raw", "line", "column"),
     [(b'{\n  "billing": {},\n  "billing": {}\n}', 3, 3), (b'{\n  "billing": oops}', 2, 14)],

@@ -14,7 +14,7 @@ from gateway.protocol.errors import ForbiddenError
 from gateway.protocol.money import Money
 from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import NOTHING, answers, declared
-from gateway.runtime.web.http import etag, language_of, read_body, reply, required_if_match
+from gateway.runtime.web.http import etag, language_headers, language_of, read_body, reply, required_if_match
 from gateway.runtime.web.idempotency import render, require_key
 from gateway.runtime.web.paging import Cursors
 from gateway.runtime.web.parameters import PathId
@@ -77,7 +77,9 @@ def desk_routes(deps: Deps) -> APIRouter:
         """Return a claim as opened: lines, differences, state, what may be done next. ETag is core's revision."""
         _ours(deps, caller)
         shown = await actions.show(deps, claim_id)
-        return reply(200, _shown_body(shown, language_of(request)), {"ETag": etag(shown.claim.revision)})
+        language = language_of(request)
+        told = language_headers(language) if any(answer.faults for answer in shown.answers) else {}
+        return reply(200, _shown_body(shown, language), {"ETag": etag(shown.claim.revision), **told})
 
     @routes.get("/claims/{claim_id}/content", response_class=Response, responses=answers("application/fhir+json"))
     async def get_content(caller: Reader, claim_id: PathId) -> Response:
@@ -112,7 +114,9 @@ def desk_routes(deps: Deps) -> APIRouter:
         """Return what became of an answer: pending, accepted, or rejected with code and allowed actions."""
         _ours(deps, caller)
         answer = await deps.database.read(partial(store.load_answer, request_id=request_id))
-        return reply(200, answer_body(answer, language_of(request)))
+        language = language_of(request)
+        body = answer_body(answer, language)
+        return reply(200, body, language_headers(language) if "errors" in body else {})
 
     return routes
 

@@ -14,7 +14,7 @@ from gateway.protocol.exchange import EXCHANGE_BYTES_MAX
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import declared, strings
-from gateway.runtime.web.http import language_of, read_body, reply
+from gateway.runtime.web.http import language_headers, language_of, read_body, reply
 from gateway.runtime.web.idempotency import render, require_key
 from gateway.runtime.web.parameters import PathId
 
@@ -85,9 +85,11 @@ def inbox_routes(deps: Deps) -> APIRouter:
 
         found = await deps.database.read(query)
         faults = [parse_fault(text) for text in found.pop("faults", ())]
-        if faults:
-            found["errors"] = [fault.as_dict(language_of(request)) for fault in faults]
-        return reply(200, found)
+        if not faults:
+            return reply(200, found)
+        language = language_of(request)
+        found["errors"] = [fault.as_dict(language) for fault in faults]
+        return reply(200, found, language_headers(language))
 
     @routes.get("/claims/{claim_id}")
     async def get_claim(caller: Reader, claim_id: PathId) -> Response:

@@ -107,7 +107,7 @@ def problem(
 ) -> Response:
     """Answer an error as problem+json in the caller's language; `extra` members stand beside those of RFC 9457."""
     language = language_of(request)
-    all_headers = {"cache-control": "no-store", "content-language": language, "vary": "Accept-Language"}
+    all_headers = {"cache-control": "no-store", **language_headers(language)}
     all_headers |= dict(headers or {})
     if error.retry_after_s is not None:
         all_headers["retry-after"] = str(error.retry_after_s)
@@ -115,6 +115,11 @@ def problem(
         all_headers.setdefault("www-authenticate", "Bearer")
     body = compact({**error.problem(request_id_of(request), language), **(extra or {})})
     return Response(body, error.status, all_headers, PROBLEM)
+
+
+def language_headers(language: str) -> dict[str, str]:
+    """Say in which language sentences are (RFC 9110 section 8.5), and that the caller's choice decided it."""
+    return {"content-language": language, "vary": "Accept-Language"}
 
 
 def request_id_of(request: Request) -> str:

@@ -22,9 +22,12 @@ from gateway.runtime.custody.keys import Keyring
 from gateway.runtime.delivery.outbox import Stamped
 from gateway.runtime.storage.database import Database, Transaction, one
 from gateway.runtime.storage.tables import idempotency
-from gateway.runtime.web.http import reply
+from gateway.runtime.web.http import language_headers, reply
 
 KEY_LENGTH_MAX = 200
+
+_LANGUAGE = "@language"
+"""Stands in the stored answer only, beside the members of the body."""
 
 _AT: dict[str, BindParameter[str]] = {name: bindparam(f"at_{name}") for name in ("tenant", "operation", "key")}
 _HERE = tuple(idempotency.c[name] == place for name, place in _AT.items())
@@ -49,12 +52,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an effect answers; `stamped` becomes the signed `receipt` in the body."""
+    """What an effect answers; `stamped` becomes the signed `receipt` in the body.
+
+    `language` is that of the sentences in the body; an answer that is replayed keeps the one it was given in.
+    """
 
     status: int
     body: Mapping[str, Any]
     location: str | None = None
     stamped: Stamped | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ async def once(tx: Transaction, scope: Scope, raw: bytes, effect: Callable[[Tran
     answer = await effect(tx)
     stored = {
         "status": answer.status,
-        "answer": compact(dict(answer.body)).decode(),
+        "answer": compact({**answer.body, **({_LANGUAGE: answer.language} if answer.language else {})}).decode(),
         "location": answer.location,
         "stamp": answer.stamped.payload if answer.stamped else None,
         "kid": answer.stamped.kid if answer.stamped else None,
@@ -114,6 +121,8 @@ def render(stored: Stored, keyring: Keyring) -> Response:
     if answer.stamped is not None:
         body["receipt"] = sign(answer.stamped.payload, keyring.keys[answer.stamped.kid], Typ.STAMP)
     headers = {"Location": answer.location} if answer.location else {}
+    if answer.language is not None:
+        headers |= language_headers(answer.language)
     if stored.replayed:
         headers["Idempotent-Replayed"] = "true"
     return reply(answer.status, body, headers)
@@ -129,4 +138,5 @@ def _stored(row: Row[Any], raw: bytes) -> Stored:
     stamped = Stamped(bytes(row.stamp), row.kid) if row.stamp is not None else None
     answer = row.answer.encode()
     body = read_json_object(answer, bytes_max=len(answer))
-    return Stored(Answer(row.status, body, row.location, stamped), replayed=True)
+    language = body.pop(_LANGUAGE, None)
+    return Stored(Answer(row.status, body, row.location, stamped, language), replayed=True)
