@@ -113,7 +113,11 @@ def hospital_routes(deps: Deps) -> APIRouter:
         language = language_of(request)
 
         async def query(tx: Transaction) -> Response:
-            return reply(200, {"events": await projection.show_timeline(tx, claim_id, caller.party, language)})
+            return reply(
+                200,
+                {"events": await projection.show_timeline(tx, claim_id, caller.party, language)},
+                language_headers(language),
+            )
 
         return await deps.database.read(query)
 

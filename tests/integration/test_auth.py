@@ -264,7 +264,8 @@ async def test_a_numeric_date_with_an_exponent_is_read_by_its_value(role: Role, 
 
 async def test_a_signature_counts_for_the_client_whose_key_made_it_and_for_no_other(role: Role) -> None:
     """Whoever names another client in `sub`, and himself beside it, is told so and gets no token of either."""
-    for changes in ({"iss": "ins-lantau-system"}, {"sub": "ins-lantau-system"}):
+    cases: list[dict[str, Any]] = [{"iss": "ins-lantau-system"}, {"sub": "ins-lantau-system"}]
+    for changes in cases:
         answer = await role.ask(role.assertion(**changes), client_id=CLIENT)
 
         assert wrong_claims(answer) == [("other-client", f"/{next(iter(changes))}")]
