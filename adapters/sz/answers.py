@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.sz import vocabulary as names
 from gateway.protocol.claims import ReturnedManifest
 from gateway.protocol.decisions import DecidedManifest, Entry
 from gateway.protocol.differences import DIFFERENCES_MAX, UNREADABLE
@@ -53,7 +52,7 @@ def read_answer(packed: bytes, manifest: TheirAnswer) -> Opened:
 def _differences(response: ClaimResponse, manifest: TheirAnswer) -> Iterator[str]:
     stated = [*response.identifier, *([response.request.identifier] if response.request else [])]
     current = [identifier for identifier in stated if identifier is not None and identifier.use != "old"]
-    if any(one.system == names.CLAIM_ID and one.value != manifest.claim_id for one in current):
+    if any(one.system == systems.CLAIM_ID and one.value != manifest.claim_id for one in current):
         yield "/claim_id"
     if (response.status, response.use) != ("active", "claim"):
         # what has been withdrawn, or is an estimate, is no answer of this type
@@ -65,7 +64,7 @@ def _differences(response: ClaimResponse, manifest: TheirAnswer) -> Iterator[str
 
 def _item_differences(response: ClaimResponse, manifest: DecidedManifest) -> Iterator[str]:
     for item in response.item:
-        index = _integer(item, names.ENTRY)
+        index = _integer(item, systems.ENTRY)
         covered = [entry for entry in manifest.entries if item.item_sequence - 1 in entry.lines]
         if not covered or (index is not None and _at(manifest, index) not in covered):
             yield "/entries"
@@ -102,7 +101,7 @@ def _total_differences(response: ClaimResponse, manifest: DecidedManifest) -> It
 def _header_figures(response: ClaimResponse) -> Iterator[tuple[Adjudication, int]]:
     """Find every figure of the header that names its entry."""
     for figure in response.adjudication:
-        index = _integer(figure, names.ENTRY)
+        index = _integer(figure, systems.ENTRY)
         if index is not None:
             yield figure, index
 
@@ -110,7 +109,7 @@ def _header_figures(response: ClaimResponse) -> Iterator[tuple[Adjudication, int
 def _item_figures(response: ClaimResponse) -> Iterator[tuple[Adjudication, int]]:
     """Find every figure of an item that names its entry."""
     for item in response.item:
-        index = _integer(item, names.ENTRY)
+        index = _integer(item, systems.ENTRY)
         if index is not None:
             yield from ((figure, index) for figure in item.adjudication)
 
@@ -125,8 +124,8 @@ def _figure_name(figure: Adjudication) -> str | None:
 _FIGURES = (
     (systems.ADJUDICATION, "benefit", "benefit_minor"),
     (systems.ADJUDICATION, "copay", "patient_minor"),
-    (names.ANSWER_FIGURE, "other-payer", "other_payer_minor"),
-    (names.ANSWER_FIGURE, "adjusted", "adjusted_minor"),
+    (systems.ANSWER_FIGURE, "other-payer", "other_payer_minor"),
+    (systems.ANSWER_FIGURE, "adjusted", "adjusted_minor"),
 )
 
 
@@ -162,7 +161,7 @@ def _shown(manifest: TheirAnswer, response: ClaimResponse | None) -> dict[str, A
 def _text(note: ProcessNote) -> tuple[int | None, dict[str, str]]:
     """Return a note with the entry it belongs to, if it names one."""
     language = None if note.language is None else next((one.code for one in note.language.coding if one.code), None)
-    return _integer(note, names.ENTRY), {"text": note.text} | ({"language": language} if language else {})
+    return _integer(note, systems.ENTRY), {"text": note.text} | ({"language": language} if language else {})
 
 
 def _entry(entry: Entry, currency: str, notes: list[dict[str, str]]) -> dict[str, Any]:

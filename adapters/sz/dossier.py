@@ -13,7 +13,6 @@ from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import Any
 
-from adapters.sz import vocabulary as names
 from adapters.sz.bill import BillLine, Coverage, HospitalBill, Netted, ProgrammeEvidence, RefundPair
 from adapters.sz.r4_json import lexical
 from gateway.protocol.canonical import b64url
@@ -99,7 +98,7 @@ def _identifier(system: str, value: str) -> R4:
 
 
 def _party(code: str) -> R4:
-    return {"identifier": _identifier(names.PARTY, code)}
+    return {"identifier": _identifier(systems.PARTY, code)}
 
 
 # The claim
@@ -134,19 +133,19 @@ def _claim(submission: Submission) -> R4:
 
 def _claim_identifiers(submission: Submission) -> Iterator[R4]:
     bill = submission.bill
-    yield _identifier(names.CLAIM_ID, submission.claim_id)
-    yield _identifier(names.CASE_ID, submission.case_id)
-    yield _identifier(names.CLAIM_NUMBER, bill.billing.claim_number)
-    yield _identifier(names.VISIT, bill.visit.visit_id)
+    yield _identifier(systems.CLAIM_ID, submission.claim_id)
+    yield _identifier(systems.CASE_ID, submission.case_id)
+    yield _identifier(systems.CLAIM_NUMBER, bill.billing.claim_number)
+    yield _identifier(systems.VISIT, bill.visit.visit_id)
     if bill.visit.record_no:
-        yield _identifier(names.RECORD_NUMBER, bill.visit.record_no)
+        yield _identifier(systems.RECORD_NUMBER, bill.visit.record_no)
 
 
 def _claim_extensions(submission: Submission) -> Iterator[R4]:
     """Say who pays whom once more, so that the reader can hold it against the manifest; keep lines refunded whole."""
     billing = submission.bill.billing
-    yield {"url": names.NONCE, "valueString": b64url(submission.nonce)}
-    yield {"url": names.CLAIM_VERSION, "valueInteger": submission.claim_version}
+    yield {"url": systems.NONCE, "valueString": b64url(submission.nonce)}
+    yield {"url": systems.CLAIM_VERSION, "valueInteger": submission.claim_version}
     told = [
         {"url": "billing_mode", "valueCode": billing.billing_mode.value},
         {"url": "payee", "valueCode": billing.payee.value},
@@ -154,18 +153,18 @@ def _claim_extensions(submission: Submission) -> Iterator[R4]:
         {"url": "unpaid", "valueMoney": _money(billing.unpaid)},
         {"url": "asked", "valueMoney": _money(billing.asked)},
     ]
-    yield {"extension": told, "url": names.BILLING}
+    yield {"extension": told, "url": systems.BILLING}
     for payment in billing.paid:
         paid = [
             {"url": "kind", "valueCode": payment.kind.value},
             {"url": "amount", "valueMoney": _money(payment.amount)},
             {"url": "order", "valueInteger": payment.order},
         ]
-        yield {"extension": paid, "url": names.PAID}
+        yield {"extension": paid, "url": systems.PAID}
     kept = {line.serial for line in submission.netted.lines}
     for pair in submission.netted.pairs:
         if pair.original.serial not in kept:
-            yield {"extension": [_refunded(line) for line in pair.lines], "url": names.REFUNDED_LINE}
+            yield {"extension": [_refunded(line) for line in pair.lines], "url": systems.REFUNDED_LINE}
 
 
 def _refunded(line: BillLine) -> R4:
@@ -182,10 +181,10 @@ def _receipts(bill: HospitalBill) -> Iterator[R4]:
     for place, receipt in enumerate(bill.receipts, 1):
         issued = {"timingDate": str(receipt.issued_on)} if receipt.issued_on else {}
         yield {
-            "extension": [{"url": names.RECEIPT_AMOUNT, "valueMoney": _money(receipt.amount)}],
+            "extension": [{"url": systems.RECEIPT_AMOUNT, "valueMoney": _money(receipt.amount)}],
             "sequence": place,
             "category": _concept(systems.CLAIM_INFORMATION, "info"),
-            "code": _concept(names.INFORMATION, "e-receipt"),
+            "code": _concept(systems.INFORMATION, "e-receipt"),
             **issued,
             "valueString": f"{receipt.code}|{receipt.number}|{receipt.check_code}",
         }
@@ -198,7 +197,7 @@ def _diagnoses(bill: HospitalBill) -> Iterator[R4]:
             "diagnosisCodeableConcept": _concept(systems.ICD10_CN, found.code, found.name),
         }
         if found.main:
-            diagnosis["type"] = [_concept(names.DIAGNOSIS_TYPE, "principal")]
+            diagnosis["type"] = [_concept(systems.DIAGNOSIS_TYPE, "principal")]
         yield diagnosis
 
 
@@ -232,7 +231,7 @@ def _product(line: BillLine) -> R4:
 def _items(netted: Netted) -> Iterator[R4]:
     pairs = {pair.original.serial: pair for pair in netted.pairs}
     for place, line in enumerate(netted.lines, 1):
-        extensions: list[R4] = [{"url": names.SERIAL, "valueString": line.serial}]
+        extensions: list[R4] = [{"url": systems.SERIAL, "valueString": line.serial}]
         if line.programme is not None:
             extensions.append(_programme(line.programme))
         item: R4 = {
@@ -255,7 +254,7 @@ def _details(pair: RefundPair) -> Iterator[R4]:
     """Keep a charge and its refunds as the hospital wrote them under the line that is left of them."""
     for place, line in enumerate(pair.lines, 1):
         yield {
-            "extension": [{"url": names.SERIAL, "valueString": line.serial}],
+            "extension": [{"url": systems.SERIAL, "valueString": line.serial}],
             "sequence": place,
             "productOrService": _product(line),
             "quantity": {"value": lexical(line.quantity)},
@@ -288,13 +287,13 @@ def _programme(evidence: ProgrammeEvidence) -> R4:
 
 def _patient(bill: HospitalBill) -> R4:
     patient, coverage = bill.patient, bill.coverage
-    certificate = names.CERTIFICATE.format(patient.certificate_type)
+    certificate = systems.CERTIFICATE.format(patient.certificate_type)
     written = ((patient.name, "zh-Hans"), (coverage.insured_name_hant, "zh-Hant"), (coverage.insured_name_en, "en"))
     return {
         "resourceType": "Patient",
-        "extension": [{"url": names.RESIDENCY, "valueCode": coverage.residency.value}],
+        "extension": [{"url": systems.RESIDENCY, "valueCode": coverage.residency.value}],
         "identifier": [
-            _identifier("urn:szhk:id:hkid", parse_hkid(coverage.hkid)),
+            _identifier(systems.HKID, parse_hkid(coverage.hkid)),
             _identifier(certificate, patient.certificate_no),
         ],
         "name": [{"id": language, "text": text} for text, language in written if text],
@@ -304,7 +303,7 @@ def _patient(bill: HospitalBill) -> R4:
 
 
 def _hospital(bill: HospitalBill) -> R4:
-    code = _identifier("urn:szhk:id:nhsa_institution", bill.institution_code)
+    code = _identifier(systems.INSTITUTION, bill.institution_code)
     return {"resourceType": "Organization", "identifier": [code], "name": bill.institution_name}
 
 
@@ -312,9 +311,9 @@ def _coverage(coverage: Coverage, rank: int) -> R4:
     parties = (("carrier", coverage.carrier), ("administrator", coverage.administrator), ("payer", coverage.payer))
     return {
         "resourceType": "Coverage",
-        "identifier": [_identifier(names.POLICY, coverage.policy_number)],
+        "identifier": [_identifier(systems.POLICY, coverage.policy_number)],
         "status": "active",
-        "type": _concept(names.POLICY_KIND, coverage.policy_kind.value),
+        "type": _concept(systems.POLICY_KIND, coverage.policy_kind.value),
         "beneficiary": {"reference": PATIENT},
         "payor": [_party(code) | {"display": role} for role, code in parties if code],
         "order": rank,
@@ -333,10 +332,10 @@ def _consent(submission: Submission) -> R4:
     return {
         "resourceType": "Consent",
         "extension": [
-            {"url": names.CONSENT_TEXT, "valueString": submission.consent.decode()},
-            {"url": names.CONSENT_SALT, "valueString": b64url(submission.salt)},
+            {"url": systems.CONSENT_TEXT, "valueString": submission.consent.decode()},
+            {"url": systems.CONSENT_SALT, "valueString": b64url(submission.salt)},
         ],
-        "identifier": [_identifier(names.CONSENT_ID, consent.consent_id)],
+        "identifier": [_identifier(systems.CONSENT_ID, consent.consent_id)],
         "status": "active",
         "scope": _concept(systems.CONSENT_SCOPE, "patient-privacy"),
         "category": [{"text": "cross-border claim"}],
@@ -345,8 +344,10 @@ def _consent(submission: Submission) -> R4:
         "provision": {
             "type": "permit",
             "actor": [recipient],
-            "action": [_concept(names.CONSENT_ACTION, name) for name, flag in given if flag],
-            "purpose": [{"system": names.PURPOSE, "code": purpose.value} for purpose in sorted(consent.purposes)],
-            "class": [{"system": names.DATA_CATEGORY, "code": kind.value} for kind in sorted(consent.data_categories)],
+            "action": [_concept(systems.CONSENT_ACTION, name) for name, flag in given if flag],
+            "purpose": [{"system": systems.PURPOSE, "code": purpose.value} for purpose in sorted(consent.purposes)],
+            "class": [
+                {"system": systems.DATA_CATEGORY, "code": kind.value} for kind in sorted(consent.data_categories)
+            ],
         },
     }

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from gateway.client import vocabulary as names
 from gateway.protocol.acceptance import acceptance_faults
 from gateway.protocol.canonical import b64url, compact
 from gateway.protocol.claims import (
@@ -263,9 +262,9 @@ def _response(
     **parts: Any,
 ) -> ClaimResponse:
     """Fill what every ClaimResponse has; the patient is named by the claim alone."""
-    named = Identifier(system=names.CLAIM_ID, value=claim.claim_id)
-    nonce = Extension(url=names.NONCE, value_string=b64url(secrets.token_bytes(NONCE_BYTES)))
-    version = Extension(url=names.DECISION_VERSION, value_integer=decision_version or 0)
+    named = Identifier(system=systems.CLAIM_ID, value=claim.claim_id)
+    nonce = Extension(url=systems.NONCE, value_string=b64url(secrets.token_bytes(NONCE_BYTES)))
+    version = Extension(url=systems.DECISION_VERSION, value_integer=decision_version or 0)
     return ClaimResponse(
         extension=(nonce,) if decision_version is None else (nonce, version),
         status="active",
@@ -273,8 +272,8 @@ def _response(
         use="claim",
         patient=Reference(type="Patient", identifier=named),
         created=rfc3339(at),
-        insurer=Reference(identifier=Identifier(system=names.PARTY, value=author.party)),
-        requestor=Reference(identifier=Identifier(system=names.PARTY, value=claim.sender)),
+        insurer=Reference(identifier=Identifier(system=systems.PARTY, value=author.party)),
+        requestor=Reference(identifier=Identifier(system=systems.PARTY, value=claim.sender)),
         request=Reference(type="Claim", identifier=named),
         outcome=outcome,
         **parts,
@@ -308,7 +307,7 @@ def _decided_response(author: Author, claim: SubmittedManifest, decision: Decisi
 
 
 def _mark(entry: int) -> tuple[Extension, ...]:
-    return (Extension(url=names.ENTRY, value_integer=entry),)
+    return (Extension(url=systems.ENTRY, value_integer=entry),)
 
 
 def _notes(first: int, texts: Texts, entry: int | None) -> Iterator[ProcessNote]:
@@ -318,7 +317,7 @@ def _notes(first: int, texts: Texts, entry: int | None) -> Iterator[ProcessNote]
             number=number,
             type="display",
             text=text,
-            language=CodeableConcept.of(names.LANGUAGE, language),
+            language=CodeableConcept.of(systems.LANGUAGE, language),
         )
 
 
@@ -354,8 +353,8 @@ def _figures(currency: str, entry: DecisionEntry, index: int) -> Iterator[Adjudi
     shown = (
         (systems.ADJUDICATION, "benefit", entry.benefit_minor),
         (systems.ADJUDICATION, "copay", entry.patient_minor),
-        (names.ANSWER_FIGURE, "other-payer", entry.other_payer_minor),
-        (names.ANSWER_FIGURE, "adjusted", entry.adjusted_minor),
+        (systems.ANSWER_FIGURE, "other-payer", entry.other_payer_minor),
+        (systems.ANSWER_FIGURE, "adjusted", entry.adjusted_minor),
     )
     for system, code, amount_minor in shown:
         if amount_minor or code == "benefit":

@@ -7,7 +7,6 @@ Everything that stands in both places is compared; a difference is a JSON Pointe
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
-from gateway.client import vocabulary as names
 from gateway.protocol.canonical import parse_b64url
 from gateway.protocol.claims import Eligibility, Payee, SubmittedManifest
 from gateway.protocol.differences import UNREADABLE
@@ -49,16 +48,18 @@ def compare(bundle: Bundle, manifest: SubmittedManifest) -> tuple[str, ...]:
 
 
 def _identity(claim: Claim, manifest: SubmittedManifest) -> Iterator[str]:
-    if _identifier(claim.identifier, names.CLAIM_ID) != manifest.claim_id:
+    if _identifier(claim.identifier, systems.CLAIM_ID) != manifest.claim_id:
         yield "/claim_id"
-    if _identifier(claim.identifier, names.CASE_ID) != manifest.case_id:
+    if _identifier(claim.identifier, systems.CASE_ID) != manifest.case_id:
         yield "/case_id"
-    version = _extension(claim.extension, names.CLAIM_VERSION)
+    version = _extension(claim.extension, systems.CLAIM_VERSION)
     if version is None or version.value_integer != manifest.claim_version:
         yield "/claim_version"
     if claim.use != manifest.use or claim.status != "active":
         yield "/use"
-    receipts = [one for one in claim.supporting_info if one.code and one.code.code_of(names.INFORMATION) == "e-receipt"]
+    receipts = [
+        one for one in claim.supporting_info if one.code and one.code.code_of(systems.INFORMATION) == "e-receipt"
+    ]
     if len(receipts) != len(manifest.receipt_tokens):
         yield "/receipt_tokens"
 
@@ -91,7 +92,7 @@ def _billing(claim: Claim, manifest: SubmittedManifest) -> Iterator[str]:
         yield "/currency"
     if claim.payee is None or claim.payee.type.code_of(systems.PAYEE_TYPE) != _PAYEE_TYPE[manifest.payee]:
         yield "/payee"
-    billing = _extension(claim.extension, names.BILLING)
+    billing = _extension(claim.extension, systems.BILLING)
     told = {} if billing is None else {part.url: part for part in billing.extension}
     for name, code in (("billing_mode", manifest.billing_mode), ("payee", manifest.payee)):
         if name not in told or told[name].value_code != code:
@@ -104,7 +105,7 @@ def _billing(claim: Claim, manifest: SubmittedManifest) -> Iterator[str]:
 
 
 def _paid(extensions: tuple[Extension, ...], manifest: SubmittedManifest) -> Iterator[str]:
-    payments = [extension for extension in extensions if extension.url == names.PAID]
+    payments = [extension for extension in extensions if extension.url == systems.PAID]
     if len(payments) != len(manifest.paid):
         yield "/paid"
     for index, (payment, paid) in enumerate(zip(payments, manifest.paid, strict=False)):
@@ -123,21 +124,21 @@ def _coverage(coverage: Coverage, manifest: SubmittedManifest) -> Iterator[str]:
     told = {
         payor.display: payor.identifier.value
         for payor in coverage.payor
-        if payor.identifier is not None and payor.identifier.system == names.PARTY
+        if payor.identifier is not None and payor.identifier.system == systems.PARTY
     }
     signed = (("carrier", manifest.carrier), ("administrator", manifest.administrator), ("payer", manifest.payer))
     yield from (f"/{role}" for role, party in signed if told.get(role) != party)
     if coverage.status != "active":
         yield "/policy_kind"
-    if coverage.type is None or coverage.type.code_of(names.POLICY_KIND) != manifest.policy_kind:
+    if coverage.type is None or coverage.type.code_of(systems.POLICY_KIND) != manifest.policy_kind:
         yield "/policy_kind"
     if coverage.order != manifest.payer_rank:
         yield "/payer_rank"
 
 
 def _consent(consent: Consent, manifest: SubmittedManifest) -> Iterator[str]:
-    text = _extension(consent.extension, names.CONSENT_TEXT)
-    salt = _extension(consent.extension, names.CONSENT_SALT)
+    text = _extension(consent.extension, systems.CONSENT_TEXT)
+    salt = _extension(consent.extension, systems.CONSENT_SALT)
     if text is None or salt is None or _commitment(text, salt) != manifest.consent_commitment:
         yield "/consent_commitment"
     if consent.status != "active" or consent.scope.code_of(systems.CONSENT_SCOPE) != "patient-privacy":

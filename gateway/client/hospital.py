@@ -5,15 +5,12 @@ Bills are raw: the Shenzhen edge reads, minimises, seals and signs them; a hospi
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from functools import cached_property
+from typing import Any
 from urllib.parse import quote
 
-import httpx2
-
-from gateway.client.profile import Profile
 from gateway.client.releases import Releases
-from gateway.client.transport import Answer, Retry, Session
-from gateway.protocol.clock import Clock, SystemClock
+from gateway.client.transport import Answer, PartyClient
 from gateway.protocol.errors import BadSignatureError, MalformedInputError
 from gateway.protocol.exchange import Stamp
 from gateway.protocol.registry import Directory, SignedRelease
@@ -46,44 +43,35 @@ class EventPage:
     next: str
 
 
-class HospitalClient:
-    """`transport` may be `httpx2.ASGITransport(app)`. Close with `aclose`, or use as an async context manager."""
+class HospitalClient(PartyClient):
+    """One system of a hospital, which speaks to the Shenzhen edge."""
 
-    def __init__(
-        self,
-        profile: Profile,
-        *,
-        transport: httpx2.AsyncBaseTransport | None = None,
-        clock: Clock | None = None,
-        retry: Retry | None = None,
-    ) -> None:
-        self._sz = Session(profile, "sz", transport=transport, clock=clock, retry=retry)
-        self.releases = Releases(self._release, profile.trust, clock or SystemClock())
+    roles = ("sz",)
 
-    async def __aenter__(self) -> Self:
-        return self
+    @cached_property
+    def releases(self) -> Releases:
+        """The registry release that this client believes; verified from the profile's trust down."""
+        return Releases(self.release, self._profile.trust, self._clock)
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        await self._sz.aclose()
+    async def release(self) -> SignedRelease:
+        """Fetch the signed registry release that the edge has in force; not verified yet."""
+        return SignedRelease.decode((await self._at("sz").get_public("/v1/registry/release")).body)
 
     async def submit(self, bill: bytes, key: str) -> Receipt:
         """Hand in a bill; `key` names the attempt, so that the same bill under the same key gives the same receipt.
 
         Raises `ApiProblem` with every fault of the bill, `BadSignatureError` if the receipt is not the edge's.
         """
-        answer = await self._sz.post("/v1/claims", bill, key=key)
+        answer = await self._at("sz").post("/v1/claims", bill, key=key)
         return await self.releases.checked(lambda directory: _receipt(answer, directory))
 
     async def validate(self, bill: bytes) -> Mapping[str, Any]:
         """Have a bill checked as `submit` would; nothing is stored. Raises `ApiProblem` with every fault."""
-        return (await self._sz.post("/v1/validate", bill)).json()
+        return (await self._at("sz").post("/v1/validate", bill)).json()
 
     async def claim(self, claim_id: str) -> Mapping[str, Any]:
         """Return state, payment state, decision and `allowed_actions` of a claim of this hospital."""
-        return (await self._sz.get(f"/v1/claims/{quote(claim_id, safe='')}")).json()
+        return (await self._at("sz").get(f"/v1/claims/{quote(claim_id, safe='')}")).json()
 
     async def withdraw_dispute(self, claim_id: str, key: str, *, revision: int) -> Mapping[str, Any]:
         """Take back the dispute of an insurer's answer; `revision` is the claim's, as last read. Core's word follows.
@@ -98,21 +86,18 @@ class HospitalClient:
 
     async def _move(self, claim_id: str, name: str, key: str, revision: int) -> Mapping[str, Any]:
         path = f"/v1/claims/{quote(claim_id, safe='')}/{name}"
-        return (await self._sz.post(path, b"{}", key=key, if_match=revision)).json()
+        return (await self._at("sz").post(path, b"{}", key=key, if_match=revision)).json()
 
     async def timeline(self, claim_id: str) -> tuple[Mapping[str, Any], ...]:
         """Return what happened to a claim, oldest first."""
-        found = (await self._sz.get(f"/v1/claims/{quote(claim_id, safe='')}/timeline")).json()
+        found = (await self._at("sz").get(f"/v1/claims/{quote(claim_id, safe='')}/timeline")).json()
         return _objects(found, "events")
 
     async def events(self, after: str | None = None, wait_s: int = 0) -> EventPage:
         """Return this hospital's events after a cursor; the server may hold an empty answer for `wait_s` seconds."""
         query = {"wait": str(wait_s)} | ({} if after is None else {"after": after})
-        found = (await self._sz.get("/v1/events", query=query, wait_s=wait_s)).json()
+        found = (await self._at("sz").get("/v1/events", query=query, wait_s=wait_s)).json()
         return EventPage(_objects(found, "items"), str(found.get("next", after or "")))
-
-    async def _release(self) -> SignedRelease:
-        return SignedRelease.decode((await self._sz.get_public("/v1/registry/release")).body)
 
 
 def _receipt(answer: Answer, directory: Directory) -> Receipt:

@@ -6,10 +6,9 @@ the registry release, and that from the profile's trust down. Answers are signed
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from functools import cached_property
+from typing import Any
 from urllib.parse import quote
-
-import httpx2
 
 from gateway.client import authoring
 from gateway.client.authoring import (
@@ -22,12 +21,10 @@ from gateway.client.authoring import (
     hospital_bears,
 )
 from gateway.client.opened import HospitalSaid, OpenedClaim, open_submitted, read_outcome, read_said, read_state
-from gateway.client.profile import Profile
 from gateway.client.releases import Releases
-from gateway.client.transport import Retry, Session
+from gateway.client.transport import PartyClient
 from gateway.protocol.canonical import compact
 from gateway.protocol.claims import Accepted, ClaimState, Rejected
-from gateway.protocol.clock import Clock, SystemClock
 from gateway.protocol.errors import BadSignatureError, MalformedInputError
 from gateway.protocol.exchange import Exchange, Posted, Stamp, text_hash
 from gateway.protocol.registry import Directory, SignedRelease
@@ -87,41 +84,26 @@ class Standing:
     """While the claim is disputed: `by` and `against` (party codes), `msg_id` of the dispute, `in_reply_to`."""
 
 
-class InsurerClient:
-    """`transport` may be `httpx2.ASGITransport(app)`. Close with `aclose`, or use as an async context manager."""
+class InsurerClient(PartyClient):
+    """An insurer or its administrator, which speaks to the Hong Kong edge."""
 
-    def __init__(
-        self,
-        profile: Profile,
-        *,
-        transport: httpx2.AsyncBaseTransport | None = None,
-        clock: Clock | None = None,
-        retry: Retry | None = None,
-    ) -> None:
-        self._profile = profile
-        self._clock = clock or SystemClock()
-        self._hk = Session(profile, "hk", transport=transport, clock=clock, retry=retry)
-        self.releases = Releases(self.release, profile.trust, self._clock)
+    roles = ("hk",)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        await self._hk.aclose()
-
-    # Inbox
+    @cached_property
+    def releases(self) -> Releases:
+        """The registry release that this client believes; verified from the profile's trust down."""
+        return Releases(self.release, self._profile.trust, self._clock)
 
     async def release(self) -> SignedRelease:
         """Fetch the signed registry release that the edge has in force; not verified yet."""
-        return SignedRelease.decode((await self._hk.get_public("/v1/registry/release")).body)
+        return SignedRelease.decode((await self._at("hk").get_public("/v1/registry/release")).body)
+
+    # Inbox
 
     async def inbox(self, after: str | None = None, *, wait_s: int = 0, limit: int = 50) -> InboxPage:
         """Return what came after a cursor (None: after the last acknowledged), at least once, in order per claim."""
         query = {"limit": str(limit), "wait": str(wait_s)} | ({} if after is None else {"after": after})
-        found = (await self._hk.get("/v1/inbox", query=query, wait_s=wait_s)).json()
+        found = (await self._at("hk").get("/v1/inbox", query=query, wait_s=wait_s)).json()
         items = found.get("items")
         if not isinstance(items, list) or not isinstance(found.get("next"), str):
             raise MalformedInputError("client.answer-malformed")
@@ -129,11 +111,11 @@ class InsurerClient:
 
     async def acknowledge_inbox(self, cursor: str) -> None:
         """Tell the edge that everything up to a cursor is kept; repeating is harmless."""
-        await self._hk.post("/v1/inbox/ack", compact({"after": cursor}))
+        await self._at("hk").post("/v1/inbox/ack", compact({"after": cursor}))
 
     async def exchange(self, msg_id: str) -> Exchange:
         """Fetch an exchange object as delivered; nothing in it is verified yet."""
-        return Exchange.decode((await self._hk.get(f"/v1/messages/{quote(msg_id, safe='')}")).body)
+        return Exchange.decode((await self._at("hk").get(f"/v1/messages/{quote(msg_id, safe='')}")).body)
 
     async def open_claim(self, msg_id: str) -> OpenedClaim:
         """Fetch, verify, open and compare a claim.
@@ -248,7 +230,7 @@ class InsurerClient:
 
     async def send(self, posted: Posted, msg_id: str) -> Sent:
         """Post signed bytes; `msg_id` is the idempotency key, so that they may be posted again after a crash."""
-        answer = await self._hk.post("/v1/messages", posted.encode(), key=msg_id)
+        answer = await self._at("hk").post("/v1/messages", posted.encode(), key=msg_id)
         receipt = answer.json().get("receipt")
         if not isinstance(receipt, str):
             raise MalformedInputError("client.answer-malformed")
@@ -257,7 +239,7 @@ class InsurerClient:
 
     async def request(self, msg_id: str) -> RequestStatus:
         """Return what core has said of an answer so far."""
-        found = (await self._hk.get(f"/v1/requests/{quote(msg_id, safe='')}")).json()
+        found = (await self._at("hk").get(f"/v1/requests/{quote(msg_id, safe='')}")).json()
         try:
             return RequestStatus(
                 status=found["status"],
@@ -271,7 +253,7 @@ class InsurerClient:
 
     async def claim(self, claim_id: str) -> Standing:
         """Return state, revision and allowed actions of a claim of ours, in clear."""
-        found = (await self._hk.get(f"/v1/claims/{quote(claim_id, safe='')}")).json()
+        found = (await self._at("hk").get(f"/v1/claims/{quote(claim_id, safe='')}")).json()
         try:
             return Standing(
                 claim_id=found["claim_id"],

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
@@ -240,6 +240,43 @@ class Session:
                     return response
             await asyncio.sleep(self._retry.pause_s(attempt, retry_after))
             attempt += 1
+
+
+class PartyClient:
+    """One party's sessions, one with each role it speaks to. Use as an async context manager, or call `aclose`.
+
+    `transport` may be `httpx2.ASGITransport(app)` to speak with roles in the same process.
+    """
+
+    roles: ClassVar[tuple[str, ...]]
+    """The roles it speaks to, by their names in the profile."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        self._profile = profile
+        self._clock = clock or SystemClock()
+        self._sessions = {
+            role: Session(profile, role, transport=transport, clock=clock, retry=retry) for role in self.roles
+        }
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        for session in self._sessions.values():
+            await session.aclose()
+
+    def _at(self, role: str) -> Session:
+        return self._sessions[role]
 
 
 def _unreachable(error: httpx2.TransportError) -> UnavailableError:

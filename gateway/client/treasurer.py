@@ -6,15 +6,12 @@ bytes (RFC 8785), computed here from the batch as it is shown, never taken from 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
-import httpx2
-
-from gateway.client.profile import Profile
-from gateway.client.transport import Retry, Session
+from gateway.client.transport import PartyClient
 from gateway.protocol.canonical import canonical, compact, sha256_hex
-from gateway.protocol.clock import Clock, SystemClock, rfc3339
+from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import BadSignatureError, MalformedInputError
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import Typ, sign
@@ -30,39 +27,20 @@ class Batch:
     body: Mapping[str, Any] = field(repr=False)
 
 
-class TreasurerClient:
-    """One person of a payer. Close with `aclose`, or use as an async context manager."""
+class TreasurerClient(PartyClient):
+    """One person of a payer."""
 
-    def __init__(
-        self,
-        profile: Profile,
-        *,
-        transport: httpx2.AsyncBaseTransport | None = None,
-        clock: Clock | None = None,
-        retry: Retry | None = None,
-    ) -> None:
-        self._profile = profile
-        self._clock = clock or SystemClock()
-        self._settlement = Session(profile, "settlement", transport=transport, clock=clock, retry=retry)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        await self._settlement.aclose()
+    roles = ("settlement",)
 
     async def batches(self) -> tuple[Batch, ...]:
         """Return the payer's batches, newest first."""
-        found = (await self._settlement.get("/v1/batches")).json().get("batches")
+        found = (await self._at("settlement").get("/v1/batches")).json().get("batches")
         if not isinstance(found, list):
             raise MalformedInputError("client.answer-malformed")
         return tuple(_batch(one) for one in found)
 
     async def batch(self, batch_id: str) -> Batch:
-        return _batch((await self._settlement.get(f"/v1/batches/{quote(batch_id, safe='')}")).json())
+        return _batch((await self._at("settlement").get(f"/v1/batches/{quote(batch_id, safe='')}")).json())
 
     async def approve(self, batch: Batch) -> Mapping[str, Any]:
         """Sign a batch as it was shown; raises `ApiProblem` if it has changed since, or was approved by you before."""
@@ -75,7 +53,7 @@ class TreasurerClient:
         }
         approval = sign(compact(statement), self._profile.signing(), Typ.APPROVAL)
         path = f"/v1/batches/{batch.batch_id}/approvals"
-        answer = await self._settlement.post(path, compact({"approval": approval}), key=mint("approval"))
+        answer = await self._at("settlement").post(path, compact({"approval": approval}), key=mint("approval"))
         return answer.json()
 
 

@@ -20,6 +20,7 @@ WRITTEN = sorted(
     if path.is_file() and (path.suffix in TEXTS or path.name == "Makefile")
 )
 OF_THE_MACHINE = re.compile(r"/(home|root|Users|work|tmp|mnt|var/folders)/|\bC:\\")
+DOSSIER_NAME = re.compile(r'"urn:szhk:(?:id|code|extension):[a-z]')
 
 CATALOGUES = {
     "adapters.sz.formats": "FORMATS",
@@ -47,6 +48,12 @@ def test_no_file_or_folder_is_named_after_nothing() -> None:
     named = {path for path in SOURCES if FORBIDDEN_NAMES & {path.stem, *path.relative_to(ROOT).parts[:-1]}}
 
     assert sorted(map(name_of, named)) == []
+
+
+def test_the_names_in_a_dossier_stand_in_one_file() -> None:
+    writers = {name_of(path) for path in SOURCES if DOSSIER_NAME.search(path.read_text(encoding="utf-8"))}
+
+    assert {name for name in writers if not name.startswith("tests/")} == {"gateway/protocol/fhir/systems.py"}
 
 
 @pytest.mark.parametrize(("module", "name"), CATALOGUES.items())

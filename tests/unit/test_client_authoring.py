@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from adapters.sz.answers import read_answer
 from gateway.client import authoring
 from gateway.client.authoring import Author, Authored, Decision, DecisionEntry
-from gateway.client.vocabulary import NONCE
 from gateway.protocol.canonical import parse_b64url
 from gateway.protocol.claims import AcknowledgedManifest, DisputedManifest, ReturnedManifest
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.dossier_checks import dossier_faults
 from gateway.protocol.errors import InvalidInputError
 from gateway.protocol.exchange import Posted, unpack
+from gateway.protocol.fhir import systems
 from gateway.protocol.fhir.claim_response import ClaimResponse
 from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.opening import open_dossier
@@ -114,7 +114,7 @@ def test_two_equal_decisions_have_different_nonces_and_so_different_hashes() -> 
         parse_b64url(extension.value_string or "")
         for authored in (first, second)
         for extension in content_of(authored).extension
-        if extension.url == NONCE
+        if extension.url == systems.NONCE
     ]
     assert [len(nonce) for nonce in nonces] == [32, 32]
     assert nonces[0] != nonces[1]
