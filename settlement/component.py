@@ -5,7 +5,7 @@ from functools import partial
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime.component import Component, Subscription
 from settlement.actions import WRITER, Deps
-from settlement.closing import TWO_PERSON_ACTIONS
+from settlement.actions.closing import TWO_PERSON_ACTIONS
 from settlement.handlers import on_obligation, on_refused, on_void_asked
 from settlement.health import measure, why_not_ready
 from settlement.jobs import JOBS

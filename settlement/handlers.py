@@ -4,16 +4,15 @@ from gateway.protocol.errors import GatewayError
 from gateway.protocol.settlements import ObligationAsked, VoidAsked
 from gateway.runtime.component import Delivery
 from gateway.runtime.storage.database import Transaction
-from settlement import actions
-from settlement.actions import Deps
+from settlement.actions import Deps, obligations
 
 
 async def on_obligation(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.open_obligation(tx, deps, delivery, delivery.message_as(ObligationAsked))
+    await obligations.open_obligation(tx, deps, delivery, delivery.message_as(ObligationAsked))
 
 
 async def on_void_asked(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.void_obligation(tx, deps, delivery, delivery.message_as(VoidAsked))
+    await obligations.void_obligation(tx, deps, delivery, delivery.message_as(VoidAsked))
 
 
 async def on_refused(tx: Transaction, deps: Deps, delivery: Delivery, error: GatewayError) -> None:

@@ -1,7 +1,8 @@
 """Timers of settlement."""
 
 from gateway.runtime.component import Job
-from settlement.payments import make_batches, send_batches, take_notifications
+from settlement.actions.booking import take_notifications
+from settlement.actions.sending import make_batches, send_batches
 
 JOBS = (
     Job("settlement.make-batches", 1.0, make_batches),

@@ -19,8 +19,8 @@ from gateway.runtime.web.declared import declared, strings
 from gateway.runtime.web.http import read_body, reply
 from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once, render, require_key
 from gateway.runtime.web.parameters import PathId
-from settlement import actions, break_store, store
-from settlement.actions import WRITER, Deps
+from settlement import break_store, store
+from settlement.actions import WRITER, Deps, approvals
 from settlement.batch import Batch
 from settlement.obligation import Actor
 
@@ -122,7 +122,7 @@ async def _approve(deps: Deps, caller: Caller, batch_id: str, scope: Scope, raw:
         raise MalformedInputError("approval.malformed")
 
     async def effect(tx: Transaction) -> Answer:
-        batch = await actions.approve_batch(
+        batch = await approvals.approve_batch(
             tx, deps, batch_id, party=caller.party, person=caller.person, statement=statement
         )
         failpoints.reach("api.before_commit")

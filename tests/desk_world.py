@@ -17,8 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from adapters.hk.desk import component as desk_component
-from adapters.hk.desk import dispatch, reception
-from adapters.hk.desk.actions import Deps
+from adapters.hk.desk.actions import Deps, dispatch, reception
 from adapters.hk.desk.tables import METADATA
 from adapters.hk.edge import actions as edge_actions
 from adapters.hk.edge import component as edge_component

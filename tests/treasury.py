@@ -26,13 +26,15 @@ from gateway.runtime.storage.schema import migrate
 from gateway.runtime.storage.tables import audit_rows, outbox
 from gateway.runtime.web.auth import Caller
 from settlement import ledger, store
-from settlement.actions import Deps, void_obligation
+from settlement.actions import Deps
+from settlement.actions.booking import take_notifications
+from settlement.actions.obligations import void_obligation
+from settlement.actions.sending import make_batches
 from settlement.batch import Batch
 from settlement.component import build
 from settlement.ledger import Entry, open_items, trial_balance
 from settlement.obligation import Obligation
 from settlement.payment import AccountHolder
-from settlement.payments import make_batches, take_notifications
 from settlement.tables import bank_entries, bank_pages, batches, breaks
 from tests.parties import a_stamp, world
 from tests.settlement_builders import NOW, PARTIES, TODAY, a_profile, an_approval, the_hospital, the_payer

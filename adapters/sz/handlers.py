@@ -1,8 +1,7 @@
 """Messages in, all from core: where a claim stands, what the insurer answered, what was refused."""
 
-from adapters.sz import projection
-from adapters.sz.actions import Deps
-from adapters.sz.projection import Prepared
+from adapters.sz.actions import Deps, answers
+from adapters.sz.actions.answers import Prepared
 from gateway.protocol.claims import (
     ClaimState,
     DisputedManifest,
@@ -17,36 +16,36 @@ from gateway.runtime.storage.database import Transaction
 
 
 async def prepare_decided(deps: Deps, delivery: Delivery) -> Prepared:
-    return await projection.open_answer(deps, delivery, delivery.manifest_as(DecidedManifest))
+    return await answers.open_answer(deps, delivery, delivery.manifest_as(DecidedManifest))
 
 
 async def prepare_returned(deps: Deps, delivery: Delivery) -> Prepared:
-    return await projection.open_answer(deps, delivery, delivery.manifest_as(ReturnedManifest))
+    return await answers.open_answer(deps, delivery, delivery.manifest_as(ReturnedManifest))
 
 
 async def on_claim_state(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await projection.follow_state(tx, deps, delivery.message_as(ClaimState))
+    await answers.follow_state(tx, deps, delivery.message_as(ClaimState))
 
 
 async def on_decided(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await projection.store_answer(tx, deps, delivery, delivery.manifest_as(DecidedManifest))
+    await answers.store_answer(tx, deps, delivery, delivery.manifest_as(DecidedManifest))
 
 
 async def on_returned(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await projection.store_answer(tx, deps, delivery, delivery.manifest_as(ReturnedManifest))
+    await answers.store_answer(tx, deps, delivery, delivery.manifest_as(ReturnedManifest))
 
 
 async def on_disputed(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await projection.take_dispute(tx, deps, delivery, delivery.manifest_as(DisputedManifest))
+    await answers.take_dispute(tx, deps, delivery, delivery.manifest_as(DisputedManifest))
 
 
 async def on_dispute_withdrawn(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await projection.take_withdrawal(tx, deps, delivery, delivery.manifest_as(DisputeWithdrawnManifest))
+    await answers.take_withdrawal(tx, deps, delivery, delivery.manifest_as(DisputeWithdrawnManifest))
 
 
 async def on_rejected(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await projection.take_rejection(tx, deps, delivery.message_as(Rejected))
+    await answers.take_rejection(tx, deps, delivery.message_as(Rejected))
 
 
 async def on_refused(tx: Transaction, deps: Deps, delivery: Delivery, error: GatewayError) -> None:
-    await projection.note_refused(tx, deps, delivery, error)
+    await answers.note_refused(tx, deps, delivery, error)

@@ -5,8 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from adapters.sz import actions, disputes, projection
-from adapters.sz.actions import Deps
+from adapters.sz.actions import Deps, answers, disputes, intake
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import NOTHING, declared
@@ -45,14 +44,14 @@ def hospital_routes(deps: Deps) -> APIRouter:
         """Take a bill in: 202 with a signed receipt once durable, or every fault of the bill at once."""
         key = require_key(request)
         raw = await read_body(request, deps.bill_bytes_max)
-        return render(await actions.submit(deps, caller.party, key, raw, language_of(request)), deps.keyring)
+        return render(await intake.submit(deps, caller.party, key, raw, language_of(request)), deps.keyring)
 
     @routes.post("/validate", openapi_extra=declared(BILL))
     async def post_validate(caller: Submitter, request: Request) -> Response:
         """Check a bill as `POST /claims` would, keep nothing; tells what was tidied and what would not be sent."""
         raw = await read_body(request, deps.bill_bytes_max)
         language = language_of(request)
-        body = actions.validate(deps, caller.party, raw, language)
+        body = intake.validate(deps, caller.party, raw, language)
         return reply(200, body, language_headers(language) if "warnings" in body else {})
 
     @routes.get("/claims")
@@ -62,7 +61,7 @@ def hospital_routes(deps: Deps) -> APIRouter:
         position = 0 if after is None else int(cursors.read(scope, after)[0])
 
         async def query(tx: Transaction) -> Response:
-            found = await projection.show_claims(tx, deps, caller.party, position, limit)
+            found = await answers.show_claims(tx, deps, caller.party, position, limit)
             last = cursors.write(scope, [found[-1][0] if found else position])
             more = len(found) == limit
             headers = {"Link": f'</sz/v1/claims?after={last}&limit={limit}>; rel="next"'} if more else {}
@@ -79,7 +78,7 @@ def hospital_routes(deps: Deps) -> APIRouter:
         language = language_of(request)
 
         async def query(tx: Transaction) -> Response:
-            shown = await projection.show_claim(tx, deps, claim_id, caller.party, language)
+            shown = await answers.show_claim(tx, deps, claim_id, caller.party, language)
             told = language_headers(language) if "refusal" in shown else {}
             return reply(200, shown, {"ETag": etag(shown["revision"]), **told})
 
@@ -115,7 +114,7 @@ def hospital_routes(deps: Deps) -> APIRouter:
         async def query(tx: Transaction) -> Response:
             return reply(
                 200,
-                {"events": await projection.show_timeline(tx, claim_id, caller.party, language)},
+                {"events": await answers.show_timeline(tx, claim_id, caller.party, language)},
                 language_headers(language),
             )
 

@@ -1,7 +1,7 @@
 """Wiring of the claims component: what it reads and which function takes it."""
 
 from gateway.claims.actions import Deps
-from gateway.claims.closing import TWO_PERSON_ACTIONS
+from gateway.claims.actions.closing import TWO_PERSON_ACTIONS
 from gateway.claims.handlers import (
     on_acknowledged,
     on_decided,

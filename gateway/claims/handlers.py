@@ -2,8 +2,7 @@
 
 from typing import TypeVar
 
-from gateway.claims import actions
-from gateway.claims.actions import Deps
+from gateway.claims.actions import Deps, lifecycle
 from gateway.protocol.acceptance import check_acceptance
 from gateway.protocol.claims import (
     AcknowledgedManifest,
@@ -31,36 +30,36 @@ def _newly_arrived(deps: Deps, delivery: Delivery, kind: type[M]) -> M:
 
 
 async def on_submitted(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.receive(tx, deps, delivery, _newly_arrived(deps, delivery, SubmittedManifest))
+    await lifecycle.receive(tx, deps, delivery, _newly_arrived(deps, delivery, SubmittedManifest))
 
 
 async def on_acknowledged(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.acknowledge(tx, deps, delivery, _newly_arrived(deps, delivery, AcknowledgedManifest))
+    await lifecycle.acknowledge(tx, deps, delivery, _newly_arrived(deps, delivery, AcknowledgedManifest))
 
 
 async def on_returned(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.return_unprocessed(tx, deps, delivery, _newly_arrived(deps, delivery, ReturnedManifest))
+    await lifecycle.return_unprocessed(tx, deps, delivery, _newly_arrived(deps, delivery, ReturnedManifest))
 
 
 async def on_disputed(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.dispute(tx, deps, delivery, _newly_arrived(deps, delivery, DisputedManifest))
+    await lifecycle.dispute(tx, deps, delivery, _newly_arrived(deps, delivery, DisputedManifest))
 
 
 async def on_dispute_withdrawn(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.withdraw_dispute(tx, deps, delivery, _newly_arrived(deps, delivery, DisputeWithdrawnManifest))
+    await lifecycle.withdraw_dispute(tx, deps, delivery, _newly_arrived(deps, delivery, DisputeWithdrawnManifest))
 
 
 async def on_given_up(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.give_up(tx, deps, delivery, _newly_arrived(deps, delivery, GivenUpManifest))
+    await lifecycle.give_up(tx, deps, delivery, _newly_arrived(deps, delivery, GivenUpManifest))
 
 
 async def on_decided(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.decide(tx, deps, delivery, _newly_arrived(deps, delivery, DecidedManifest))
+    await lifecycle.decide(tx, deps, delivery, _newly_arrived(deps, delivery, DecidedManifest))
 
 
 async def on_outcome(tx: Transaction, deps: Deps, delivery: Delivery) -> None:
-    await actions.follow_money(tx, deps, delivery, delivery.message_as(Outcome))
+    await lifecycle.follow_money(tx, deps, delivery, delivery.message_as(Outcome))
 
 
 async def on_refused(tx: Transaction, deps: Deps, delivery: Delivery, error: GatewayError) -> None:
-    await actions.refuse(tx, deps, delivery, error)
+    await lifecycle.refuse(tx, deps, delivery, error)

@@ -46,7 +46,7 @@ COMPUTED = frozenset(
         "gateway/sandbox/bank.py",  # a bank's faults, no codes of ours
         "gateway/sandbox/bank_journal.py",  # the same
         "adapters/hk/desk/form.py",  # passes on what a parser raised
-        "adapters/sz/actions.py",  # passes on what was found
+        "adapters/sz/actions/intake.py",  # passes on what was found
         "adapters/sz/bill.py",  # literals of `_refund_fault`
         "adapters/sz/checks_identifiers.py",  # passes on what a parser raised
         "adapters/sz/checks_money.py",  # passes on a bill's faults

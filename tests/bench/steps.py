@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters.sz.actions import Deps, accept, submit
+from adapters.sz.actions import Deps
+from adapters.sz.actions.intake import accept, submit
 from adapters.sz.formats import FORMATS
 from gateway.protocol.canonical import compact
 from gateway.protocol.clock import SystemClock

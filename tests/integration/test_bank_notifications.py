@@ -9,15 +9,14 @@ from sqlalchemy import update
 from gateway.protocol.errors import MalformedInputError, UnavailableError
 from gateway.protocol.outgoing import Incoming, Outgoing
 from gateway.runtime.storage.database import Transaction
-from settlement import break_store, payments, store
-from settlement.actions import Deps
+from settlement import break_store, store
+from settlement.actions import Deps, booking
+from settlement.actions.booking import take_notifications, take_page
 from settlement.batch import State
-from settlement.booking import take_page
 from settlement.breaks import OPERATOR
 from settlement.channels import CHANNELS
 from settlement.health import PATIENCE, measure, why_not_ready
 from settlement.obligation import State as ObligationState
-from settlement.payments import take_notifications
 from settlement.ports import Notifications
 from settlement.tables import bank_entries
 from tests.bank_notifications import Row, a_notification, a_page, details, ids, notification
@@ -383,7 +382,7 @@ async def test_a_page_that_was_cut_short_is_read_again_and_books_each_row_once(t
 async def test_a_long_page_is_booked_in_parts_and_each_row_once_though_it_is_cut_between_them(
     treasury: Treasury, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(payments, "ROWS_A_WORK", 2)
+    monkeypatch.setattr(booking, "ROWS_A_WORK", 2)
     page = hospital_page(Row(currency="USD"), *(Row(amount=f"{number}.00") for number in range(1, 6)))
     taken = []
 
@@ -394,7 +393,7 @@ async def test_a_long_page_is_booked_in_parts_and_each_row_once_though_it_is_cut
         await take_page(tx, deps, page)
 
     with monkeypatch.context() as dying:
-        dying.setattr(payments, "take_page", cut)
+        dying.setattr(booking, "take_page", cut)
         with pytest.raises(UnavailableError):
             await treasury.take(page, "1")
     at_the_cut = (len(await treasury.entries()), await treasury.cursor())

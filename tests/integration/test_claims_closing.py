@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
+from gateway.claims.actions.closing import CloseClaim, CloseRecoup
 from gateway.claims.claim import CLOSE_REASONS, State
-from gateway.claims.closing import CloseClaim, CloseRecoup
 from gateway.claims.payment import PaymentState
 from gateway.claims.tables import METADATA
 from gateway.operator_commands import RECOUP_REASONS

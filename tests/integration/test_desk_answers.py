@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy import delete, select
 
-from adapters.hk.desk import reception
+from adapters.hk.desk.actions import reception
 from adapters.hk.desk.tables import answers
 from gateway.client.transport import Session
 from gateway.protocol.claims import Rejected

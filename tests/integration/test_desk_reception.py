@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Table, delete, func, select
 
-from adapters.hk.desk import reception, store
+from adapters.hk.desk import store
+from adapters.hk.desk.actions import reception
 from adapters.hk.desk.tables import METADATA, answers, claims, cursors, set_aside
 from gateway.client.transport import ApiProblem
 from gateway.protocol.errors import BadSignatureError, UnavailableError, UnknownKeyError

@@ -1,7 +1,7 @@
 """Timers of the insurer's desk."""
 
-from adapters.hk.desk.dispatch import send_answers
-from adapters.hk.desk.reception import install_release, take_inbox
+from adapters.hk.desk.actions.dispatch import send_answers
+from adapters.hk.desk.actions.reception import install_release, take_inbox
 from gateway.runtime.component import Job
 
 JOBS = (

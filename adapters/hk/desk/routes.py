@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from adapters.hk.desk import actions, store
-from adapters.hk.desk.actions import Asked, Deps, Shown, answer_body
+from adapters.hk.desk import store
+from adapters.hk.desk.actions import Deps, answering
+from adapters.hk.desk.actions.answering import Asked, Shown, answer_body
 from adapters.hk.desk.claim import DeskClaim
 from adapters.hk.desk.form import DecisionForm, ReturnForm
 from gateway.protocol.errors import ForbiddenError
@@ -76,7 +77,7 @@ def desk_routes(deps: Deps) -> APIRouter:
     async def get_claim(caller: Reader, claim_id: PathId, request: Request) -> Response:
         """Return a claim as opened: lines, differences, state, what may be done next. ETag is core's revision."""
         _ours(deps, caller)
-        shown = await actions.show(deps, claim_id)
+        shown = await answering.show(deps, claim_id)
         language = language_of(request)
         told = language_headers(language) if any(answer.faults for answer in shown.answers) else {}
         return reply(200, _shown_body(shown, language), {"ETag": etag(shown.claim.revision), **told})
@@ -85,20 +86,20 @@ def desk_routes(deps: Deps) -> APIRouter:
     async def get_content(caller: Reader, claim_id: PathId) -> Response:
         """Return the claim's FHIR R4 collection Bundle, as the hospital sealed it."""
         _ours(deps, caller)
-        raw = await actions.show_content(deps, claim_id)
+        raw = await answering.show_content(deps, claim_id)
         return Response(raw, media_type="application/fhir+json", headers={"Cache-Control": "no-store"})
 
     @routes.post("/claims/{claim_id}/decision", status_code=202, openapi_extra=DECISION)
     async def post_decision(caller: Decider, claim_id: PathId, request: Request) -> Response:
         """Decide by entries that explain the bill; needs Idempotency-Key and If-Match. 202, core's word at Location."""
         asked = _asked(deps, caller, claim_id, request)
-        return render(await actions.decide(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
+        return render(await answering.decide(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
 
     @routes.post("/claims/{claim_id}/return", status_code=202, openapi_extra=RETURN)
     async def post_return(caller: Decider, claim_id: PathId, request: Request) -> Response:
         """Return a claim that cannot be processed: `{class_code, text}`; needs Idempotency-Key and If-Match."""
         asked = _asked(deps, caller, claim_id, request)
-        return render(await actions.return_claim(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
+        return render(await answering.return_claim(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
 
     @routes.post(
         "/claims/{claim_id}/dispute-withdrawal", openapi_extra=declared(NOTHING, {}, idempotent=True, if_match=True)
@@ -107,7 +108,7 @@ def desk_routes(deps: Deps) -> APIRouter:
         """Withdraw this insurer's own dispute: `{}`; the claim stands as before. Needs Idempotency-Key and If-Match."""
         asked = _asked(deps, caller, claim_id, request)
         raw = await read_body(request, BODY_BYTES_MAX)
-        return render(await actions.withdraw_dispute(deps, asked, raw), deps.keyring)
+        return render(await answering.withdraw_dispute(deps, asked, raw), deps.keyring)
 
     @routes.get("/requests/{request_id}")
     async def get_request(caller: Reader, request_id: PathId, request: Request) -> Response:

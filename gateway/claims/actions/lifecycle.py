@@ -1,12 +1,11 @@
-"""Use cases of the claims component: each loads the claim, lets the noun move, saves, and announces.
+"""Use cases of a claim's life: each loads the claim, lets the noun move, saves, and announces.
 
 Announcements go out by the outbox in the same commit: what the hospital hears, what the insurer hears, what
 settlement is asked, and the audit record that all of them name as their cause.
 """
 
-from dataclasses import dataclass
-
 from gateway.claims import store
+from gateway.claims.actions import Deps
 from gateway.claims.announcements import (
     claim_fields,
     claim_record,
@@ -24,12 +23,10 @@ from gateway.protocol.claims import (
     DisputedManifest,
     DisputeWithdrawnManifest,
     GivenUpManifest,
-    PaidKind,
     Rejected,
     ReturnedManifest,
     SubmittedManifest,
 )
-from gateway.protocol.clock import Clock
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import ConflictError, GatewayError, NotFoundError
 from gateway.protocol.exchange import Manifest
@@ -38,22 +35,11 @@ from gateway.protocol.records import Record, record
 from gateway.protocol.settlements import Outcome, obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, HOSPITAL_REQUESTS, INSURER_DELIVERIES
 from gateway.runtime.component import Delivery
-from gateway.runtime.custody.keys import TrustHolder
-from gateway.runtime.delivery.outbox import Outbox, Post
-from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.delivery.outbox import Post
+from gateway.runtime.storage.database import Transaction
 
 OF_THE_MESSAGE = ("message.replayed", "message.id-taken", "message.id-reserved")
 """Codes that refuse a message and not the claim that it names, which goes on."""
-
-
-@dataclass(frozen=True)
-class Deps:
-    database: Database
-    outbox: Outbox
-    trust: TrustHolder
-    clock: Clock
-    third_party_kinds: frozenset[PaidKind]
-    """From the rule row `claim.paid_by_third_party_kinds`."""
 
 
 async def receive(tx: Transaction, deps: Deps, delivery: Delivery, manifest: SubmittedManifest) -> None:

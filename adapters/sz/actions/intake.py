@@ -1,4 +1,4 @@
-"""Use cases of the Shenzhen edge: take a bill in, check one without keeping it, show claims, open answers.
+"""Use cases of intake: take a bill in, or check one without keeping it.
 
 Intake, write by write: known key → replay; read, check, minimise, seal and sign outside any transaction; then one work
 that takes the claim number, stores the sealed bill and puts message and record into the outbox. If we die before its
@@ -6,68 +6,38 @@ commit, nothing happened; after it, the relay sends what is there and the same r
 """
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from adapters.sz import store
+from adapters.sz.actions import Deps
 from adapters.sz.bill import HospitalBill
 from adapters.sz.checks import check, read_rules
 from adapters.sz.dossier import Submission
-from adapters.sz.findings import Circumstances, Findings, Site
+from adapters.sz.findings import Circumstances, Findings
 from adapters.sz.formats import FORMATS
 from adapters.sz.minimise import CLAIM_VERSION, Minimised, minimise
-from adapters.sz.pins import Pins, check_pinned
+from adapters.sz.pins import check_pinned
 from adapters.sz.ports import HospitalFormat, Reading
 from adapters.sz.store import ClaimRow
 from gateway.protocol.canonical import compact, sha256_hex
 from gateway.protocol.claims import SubmittedManifest
-from gateway.protocol.clock import Clock, business_date, rfc3339
-from gateway.protocol.errors import ConflictError, ForbiddenError, GatewayError, InvalidInputError, NotFoundError
+from gateway.protocol.clock import business_date, rfc3339
+from gateway.protocol.errors import ConflictError, GatewayError, InvalidInputError, NotFoundError
 from gateway.protocol.exchange import check_sizes, pack, unpack
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import Typ, seal, sign
 from gateway.protocol.records import record
-from gateway.protocol.rules import Rules
 from gateway.protocol.topics import HOSPITAL_REQUESTS
-from gateway.runtime.custody.case_secrets import CaseSecret, Vault
-from gateway.runtime.custody.keys import Keyring, TrustHolder
-from gateway.runtime.delivery.outbox import Outbox, Post, Stamped
+from gateway.runtime.custody.case_secrets import CaseSecret
+from gateway.runtime.delivery.outbox import Post, Stamped
 from gateway.runtime.signals import failpoints
-from gateway.runtime.storage.database import Database, Transaction
-from gateway.runtime.web.feed import FeedSequencer
+from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once
 
 RANDOM_BYTES = 32
 FIRST_STATE = "received"
-
-
-@dataclass(frozen=True)
-class Deps:
-    """`pins` names the keys it may seal to, `formats` each hospital's format, `institutions` its national codes.
-
-    Every hospital of `formats` has institutions: a bill of another one is refused.
-    """
-
-    database: Database
-    outbox: Outbox
-    keyring: Keyring
-    trust: TrustHolder
-    clock: Clock
-    vault: Vault
-    feed: FeedSequencer
-    pins: Pins
-    formats: Mapping[str, str]
-    institutions: Mapping[str, frozenset[str]]
-    rules: Rules
-    bill_bytes_max: int = 4 << 20
-
-    def site(self, hospital: str) -> Site:
-        """Return how this hospital writes its bills; `ForbiddenError` for a party that is no hospital of ours."""
-        if hospital not in self.formats or hospital not in self.keyring.tokens:
-            raise ForbiddenError("hospital.not-served-here")
-        return Site(self.formats[hospital], self.institutions[hospital])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Booking a page of the bank's notifications: each row by itself, the last ones in one commit with the cursor.
+"""Read the bank's notifications and book each page: each row by itself, the last ones in one commit with the cursor.
 
 A row that matches a payment moves it; every other row becomes a break that a person resolves. No row waits for
 another: what cannot be read or placed is a break with a reason, and the cursor moves on. If we die before the commit,
@@ -7,6 +7,7 @@ the page is read again and gives the same rows, by their keys.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import GatewayError
@@ -14,14 +15,18 @@ from gateway.protocol.records import record
 from gateway.runtime.delivery.outbox import Post
 from gateway.runtime.storage.database import Transaction
 from settlement import break_store, store
-from settlement.actions import Deps, outcome, payment_record
+from settlement.actions import WRITER, Deps, outcome, payment_record
 from settlement.bank_entry import BankEntry, UnreadableRow
 from settlement.batch import Batch
 from settlement.breaks import OPERATOR, OpenBreak
+from settlement.channels import CHANNELS
 from settlement.matching import Break, BreakKind, Replayed
 from settlement.obligation import Event, Obligation
 from settlement.ports import Notifications
 from settlement.reconciliation import Placement, place, refuse
+
+ROWS_A_WORK = 100
+"""Rows of a page that are booked in one commit: a long page must not hold up claims, whose writer is the same."""
 
 
 async def take_page(tx: Transaction, deps: Deps, page: Notifications) -> None:
@@ -119,3 +124,47 @@ def outcome_of(deps: Deps, event: Event, obligation: Obligation) -> Post:
         credited = payment_record(deps, "payment.credited", obligation, facts=facts)
         return outcome(deps, "received", obligation, credited)
     return outcome(deps, "reconciled", obligation, payment_record(deps, "payment.reconciled", obligation))
+
+
+async def take_notifications(deps: Deps) -> None:
+    """Read what the bank booked since the last cursor and place every movement.
+
+    Where the cursor cannot go on, what stops it is stored with its moment, for readiness, metric and alarm, and the
+    error is raised: the timer tries again.
+    """
+    bank = deps.bank.bank
+    cursor = await deps.database.read(partial(store.load_cursor, bank=bank))
+    channel = CHANNELS[deps.bank.channel]
+    page = b""
+    try:
+        incoming = await deps.send(channel.ask_notifications(deps.bank, cursor))
+        page = incoming.body
+        found = channel.read_notifications(incoming, cursor)
+    except GatewayError as error:
+        stuck = await deps.database.read(break_store.load_stuck)
+        if not any((one.bank, one.code) == (bank, error.code) for one in stuck):
+            await deps.database.write(partial(_mark_stuck, deps=deps, code=error.code, page=page), key=WRITER)
+        raise
+    if found.next_cursor == cursor and not found.entries and not found.unreadable:
+        if await deps.database.read(break_store.load_stuck):
+            await deps.database.write(partial(break_store.clear_stuck, bank=bank), key=WRITER)
+        return
+
+    *earlier, last = found.in_parts(ROWS_A_WORK)
+    for part in earlier:
+        # if we die here, the page is read again, and what is booked is known by its keys
+        await deps.database.write(partial(take_page, deps=deps, page=part), key=WRITER)
+
+    async def work(tx: Transaction) -> None:
+        await take_page(tx, deps, last)
+        await store.save_cursor(tx, bank, found.next_cursor)
+        await break_store.clear_stuck(tx, bank)
+
+    await deps.database.write(work, key=WRITER)
+
+
+async def _mark_stuck(tx: Transaction, deps: Deps, code: str, page: bytes) -> None:
+    """Store why and since when; the first page that cannot be read is kept for a person to look at."""
+    at, bank = rfc3339(deps.clock.now()), deps.bank.bank
+    page_sha256 = await break_store.keep_page(tx, bank, page, at) if page else None
+    await break_store.mark_stuck(tx, bank, code, at, page_sha256)

@@ -1,4 +1,4 @@
-"""Use cases of the insurer's desk: what its people ask for. Opening claims is `reception`, sending is `dispatch`.
+"""Use cases of the insurer's people: answer a claim, withdraw a dispute, look at claims and what became of answers.
 
 An answer is balanced, sealed and signed outside any transaction; one work then looks at the claim again, keeps the
 signed bytes and the record. If we die before its commit, nothing was decided; after it, the answer goes out.
@@ -11,54 +11,26 @@ from functools import partial
 from typing import Any
 
 from adapters.hk.desk import store
+from adapters.hk.desk.actions import Deps
 from adapters.hk.desk.claim import OPEN, QUEUED, DeskAnswer, DeskClaim
 from adapters.hk.desk.form import read_decision, read_nothing, read_return
 from gateway.client import authoring
-from gateway.client.authoring import Author, Authored, Decision
-from gateway.client.insurer import InsurerClient
+from gateway.client.authoring import Authored, Decision
 from gateway.client.opened import OpenedLine, lines_of
 from gateway.protocol.canonical import read_json_object, sha256_hex
-from gateway.protocol.clock import Clock
 from gateway.protocol.errors import NotFoundError, parse_fault
 from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.identifiers import mint
-from gateway.protocol.jose import PrivateKey, PublicKey
+from gateway.protocol.jose import PublicKey
 from gateway.protocol.records import Record, record
-from gateway.runtime.custody.case_secrets import CaseSecret, Vault
-from gateway.runtime.custody.keys import Keyring, TrustHolder
-from gateway.runtime.delivery.outbox import Outbox
+from gateway.runtime.custody.case_secrets import CaseSecret
 from gateway.runtime.signals import failpoints
-from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.auth import Caller
 from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once
 
 ITSELF = "desk"
 """Who asked, where no person did."""
-
-
-@dataclass(frozen=True)
-class Deps:
-    """`client` reaches the Hong Kong edge, over the network or in this process; `party` is whose desk this is."""
-
-    database: Database
-    outbox: Outbox
-    keyring: Keyring
-    trust: TrustHolder
-    clock: Clock
-    vault: Vault
-    client: InsurerClient
-    party: str
-
-    @property
-    def author(self) -> Author:
-        archive = self.keyring.named(f"{self.party}/seal/").public
-        return Author(self.party, self.keyring.named(f"{self.party}/sign/"), archive)
-
-    @property
-    def seal_keys(self) -> tuple[PrivateKey, ...]:
-        """Every key that dossiers to this party may be sealed to, oldest first."""
-        held = self.keyring.keys
-        return tuple(held[kid] for kid in sorted(held) if kid.startswith(f"{self.party}/seal/"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,25 @@
-"""What settlement does by itself: make batches, send what is approved, chase what is unknown, take the bank's word.
+"""What settlement does by itself about payments: make batches, send what is approved, chase what is unknown.
 
 Write by write: the decision to send is durable before a byte leaves (if we die after it, the batch is *unknown* and
-the bank is asked before anything is sent again); the bank's answer is stored when read; the rows of a notification,
-their effects and breaks are booked in parts, the last in one commit with the cursor (`booking.py`).
+the bank is asked before anything is sent again); the bank's answer is stored when read. The timer's lease keeps it to
+one round at a time on a database, so what a round sends is never chased by another.
 """
 
 from functools import partial
 
 from gateway.protocol.calendars import joint_value_date
 from gateway.protocol.clock import rfc3339
-from gateway.protocol.errors import GatewayError, MalformedInputError, NotFoundError, RetryError
+from gateway.protocol.errors import MalformedInputError, NotFoundError, RetryError
 from gateway.protocol.identifiers import mint_uuid4
 from gateway.protocol.records import record
 from gateway.runtime.signals import failpoints
 from gateway.runtime.storage.database import Transaction
-from settlement import break_store, ledger, store
+from settlement import ledger, store
 from settlement.actions import WRITER, Deps, outcome, payment_record, value_day
+from settlement.actions.booking import open_break
 from settlement.batch import Batch, by_payment
 from settlement.batch import Event as BatchEvent
 from settlement.batch import State as BatchState
-from settlement.booking import open_break, take_page
 from settlement.breaks import OpenBreak
 from settlement.channels import CHANNELS
 from settlement.matching import BreakKind
@@ -89,13 +89,9 @@ async def send_batches(deps: Deps) -> None:
         if batch.value_date < value_day(deps):
             await deps.database.write(partial(_redate, deps=deps, batch_id=batch.batch_id), key=WRITER)
             continue
-        deps.in_flight.add(batch.batch_id)
-        try:
-            sent = await deps.database.write(partial(_instruct, deps=deps, batch_id=batch.batch_id), key=WRITER)
-            failpoints.reach("settlement.after_intent")
-            await _send(deps, sent)
-        finally:
-            deps.in_flight.discard(batch.batch_id)
+        sent = await deps.database.write(partial(_instruct, deps=deps, batch_id=batch.batch_id), key=WRITER)
+        failpoints.reach("settlement.after_intent")
+        await _send(deps, sent)
     await _chase(deps)
 
 
@@ -142,7 +138,7 @@ async def _chase(deps: Deps) -> None:
     states = (BatchState.INSTRUCTED, BatchState.UNKNOWN, BatchState.ACCEPTED)
     for batch in await deps.database.read(partial(store.list_batches, states=states)):
         still_due = batch.state is BatchState.ACCEPTED and batch.value_date >= value_day(deps)
-        if still_due or batch.batch_id in deps.in_flight:
+        if still_due:
             continue
         channel = CHANNELS[deps.bank.channel]
         try:
@@ -192,47 +188,3 @@ async def _reject(tx: Transaction, deps: Deps, batch: Batch, reason: str) -> Bat
         made = payment_record(deps, "payment.rejected", opened)
         await deps.outbox.add(tx, outcome(deps, "returned_to_open", opened, made))
     return moved
-
-
-async def take_notifications(deps: Deps) -> None:
-    """Read what the bank booked since the last cursor and place every movement.
-
-    Where the cursor cannot go on, what stops it is stored with its moment, for readiness, metric and alarm, and the
-    error is raised: the timer tries again.
-    """
-    bank = deps.bank.bank
-    cursor = await deps.database.read(partial(store.load_cursor, bank=bank))
-    channel = CHANNELS[deps.bank.channel]
-    page = b""
-    try:
-        incoming = await deps.send(channel.ask_notifications(deps.bank, cursor))
-        page = incoming.body
-        found = channel.read_notifications(incoming, cursor)
-    except GatewayError as error:
-        stuck = await deps.database.read(break_store.load_stuck)
-        if not any((one.bank, one.code) == (bank, error.code) for one in stuck):
-            await deps.database.write(partial(_mark_stuck, deps=deps, code=error.code, page=page), key=WRITER)
-        raise
-    if found.next_cursor == cursor and not found.entries and not found.unreadable:
-        if await deps.database.read(break_store.load_stuck):
-            await deps.database.write(partial(break_store.clear_stuck, bank=bank), key=WRITER)
-        return
-
-    *earlier, last = found.in_parts(ROWS_A_WORK)
-    for part in earlier:
-        # if we die here, the page is read again, and what is booked is known by its keys
-        await deps.database.write(partial(take_page, deps=deps, page=part), key=WRITER)
-
-    async def work(tx: Transaction) -> None:
-        await take_page(tx, deps, last)
-        await store.save_cursor(tx, bank, found.next_cursor)
-        await break_store.clear_stuck(tx, bank)
-
-    await deps.database.write(work, key=WRITER)
-
-
-async def _mark_stuck(tx: Transaction, deps: Deps, code: str, page: bytes) -> None:
-    """Store why and since when; the first page that cannot be read is kept for a person to look at."""
-    at, bank = rfc3339(deps.clock.now()), deps.bank.bank
-    page_sha256 = await break_store.keep_page(tx, bank, page, at) if page else None
-    await break_store.mark_stuck(tx, bank, code, at, page_sha256)

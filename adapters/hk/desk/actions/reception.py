@@ -11,7 +11,8 @@ from functools import partial
 import structlog
 
 from adapters.hk.desk import store
-from adapters.hk.desk.actions import ITSELF, Deps, authored_record
+from adapters.hk.desk.actions import Deps
+from adapters.hk.desk.actions.answering import ITSELF, authored_record
 from adapters.hk.desk.claim import DeskAnswer, DeskClaim
 from gateway.client import authoring
 from gateway.client.authoring import FIRST_REVISION, Authored

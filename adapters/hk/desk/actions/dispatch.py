@@ -9,7 +9,8 @@ from datetime import timedelta
 from functools import partial
 
 from adapters.hk.desk import store
-from adapters.hk.desk.actions import Deps, authored_record
+from adapters.hk.desk.actions import Deps
+from adapters.hk.desk.actions.answering import authored_record
 from adapters.hk.desk.claim import DeskAnswer
 from gateway.client import authoring
 from gateway.client.transport import ApiProblem

@@ -1,0 +1,42 @@
+"""Use cases of the Shenzhen edge, one file a subject, and what all of them get from the role."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adapters.sz.findings import Site
+from adapters.sz.pins import Pins
+from gateway.protocol.clock import Clock
+from gateway.protocol.errors import ForbiddenError
+from gateway.protocol.rules import Rules
+from gateway.runtime.custody.case_secrets import Vault
+from gateway.runtime.custody.keys import Keyring, TrustHolder
+from gateway.runtime.delivery.outbox import Outbox
+from gateway.runtime.storage.database import Database
+from gateway.runtime.web.feed import FeedSequencer
+
+
+@dataclass(frozen=True)
+class Deps:
+    """`pins` names the keys it may seal to, `formats` each hospital's format, `institutions` its national codes.
+
+    Every hospital of `formats` has institutions: a bill of another one is refused.
+    """
+
+    database: Database
+    outbox: Outbox
+    keyring: Keyring
+    trust: TrustHolder
+    clock: Clock
+    vault: Vault
+    feed: FeedSequencer
+    pins: Pins
+    formats: Mapping[str, str]
+    institutions: Mapping[str, frozenset[str]]
+    rules: Rules
+    bill_bytes_max: int = 4 << 20
+
+    def site(self, hospital: str) -> Site:
+        """Return how this hospital writes its bills; `ForbiddenError` for a party that is no hospital of ours."""
+        if hospital not in self.formats or hospital not in self.keyring.tokens:
+            raise ForbiddenError("hospital.not-served-here")
+        return Site(self.formats[hospital], self.institutions[hospital])
