@@ -16,18 +16,16 @@ from gateway.protocol.clock import Clock, rfc3339
 from gateway.protocol.errors import NotFoundError
 from gateway.protocol.records import record
 from gateway.runtime.delivery.outbox import Outbox
+from gateway.runtime.services import RoleDeps
 from gateway.runtime.signals.observability import LOG_STANDING, SOURCE_STOPPED
-from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.storage.database import Transaction
 
 RULES_BATCH = 500
 STANDING_S_MAX = 120.0
 
 
 @dataclass(frozen=True)
-class Deps:
-    database: Database
-    outbox: Outbox
-    clock: Clock
+class Deps(RoleDeps):
     sequencer: Sequencer
 
 

@@ -107,7 +107,7 @@ def _host(url: str) -> str:
 
 async def _participants(process: RoleProcess, *, authority: bool) -> Component:
     source = process.settings.registry_folder if authority else None
-    deps = ParticipantsDeps(process.database, process.outbox, process.trust, process.clock, process.bus, source)
+    deps = ParticipantsDeps(process.services, process.bus, source)
     component = participants.build(deps)
     process.add(component)
     await start_participants(deps)
@@ -120,13 +120,7 @@ async def _sz(process: RoleProcess, outside: Outside) -> Mounts:
     formats = _named(process.settings, "format.")
     component = sz.build(
         SzDeps(
-            database=process.database,
-            outbox=process.outbox,
-            keyring=process.keyring,
-            trust=process.trust,
-            clock=process.clock,
-            vault=process.outbox.sender.vault,
-            feed=process.feed,
+            services=process.services,
             pins=load_pins(process.settings.folder / process.settings.own("pins")),
             formats=formats,
             institutions={
@@ -145,15 +139,7 @@ async def _core(process: RoleProcess, outside: Outside) -> Mounts:
     registry = await _participants(process, authority=True)
     today = business_date(process.clock.now())
     kinds = shipped_rules().value("claim.paid_by_third_party_kinds", today).require_words()
-    claims_component = claims.build(
-        ClaimsDeps(
-            process.database,
-            process.outbox,
-            process.trust,
-            process.clock,
-            frozenset(PaidKind(kind) for kind in kinds),
-        )
-    )
+    claims_component = claims.build(ClaimsDeps(process.services, frozenset(PaidKind(kind) for kind in kinds)))
     catalogue_component = catalogue.build()
     settlement_component = _settlement(process, outside)
     for component in (claims_component, catalogue_component, settlement_component):
@@ -174,11 +160,7 @@ def _settlement(process: RoleProcess, outside: Outside) -> Component:
 
     return settlement.build(
         SettlementDeps(
-            database=process.database,
-            outbox=process.outbox,
-            keyring=process.keyring,
-            trust=process.trust,
-            clock=process.clock,
+            services=process.services,
             account=account,
             mirrored=participants_store.list_account_owners,
             bank=bank,
@@ -194,12 +176,7 @@ async def _hk(process: RoleProcess, outside: Outside) -> Mounts:
     today = business_date(process.clock.now())
     component = edge.build(
         EdgeDeps(
-            database=process.database,
-            outbox=process.outbox,
-            keyring=process.keyring,
-            trust=process.trust,
-            clock=process.clock,
-            feed=process.feed,
+            services=process.services,
             window_s=shipped_rules().value("exchange.clock_window_s", today).require_int(),
         )
     )
@@ -222,12 +199,7 @@ async def _insurer(process: RoleProcess, outside: Outside) -> Mounts:
     )
     component = desk.build(
         DeskDeps(
-            database=process.database,
-            outbox=process.outbox,
-            keyring=process.keyring,
-            trust=process.trust,
-            clock=process.clock,
-            vault=process.outbox.sender.vault,
+            services=process.services,
             client=InsurerClient(profile, transport=outside.transport(hk_url), clock=process.clock),
             party=party,
         )
@@ -254,9 +226,7 @@ async def _audit(process: RoleProcess, outside: Outside) -> Mounts:
         source_keys=partial(_source_keys, process),
         note_stop=partial(note_source_stop, process.outbox, process.clock),
     )
-    component = audit.build(
-        AuditDeps(database=process.database, outbox=process.outbox, clock=process.clock, sequencer=sequencer)
-    )
+    component = audit.build(AuditDeps(process.services, sequencer))
     process.add(component)
     log = audit.build_log(settings.folder / "log", audit.remember_vkey(settings.folder / "log", year, signer.vkey))
     return {"/audit": (TITLES["/audit"], (component, registry)), "/log": (TITLES["/log"], (log,))}

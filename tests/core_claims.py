@@ -16,16 +16,13 @@ from gateway.protocol.claims import PaidKind
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import RefuseError
 from gateway.protocol.exchange import Exchange, Manifest, Message, Stamp
-from gateway.protocol.jose import PrivateKey
 from gateway.protocol.topics import HOSPITAL_REQUESTS, INSURER_RESPONSES, SETTLEMENT_OUTCOMES
 from gateway.runtime.bus.port import Fetched
 from gateway.runtime.component import Component, Delivery
-from gateway.runtime.custody.case_secrets import Vault
-from gateway.runtime.custody.keys import TrustHolder
-from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
 from gateway.runtime.storage.database import Database, Transaction, rows
 from gateway.runtime.storage.tables import outbox
-from tests.parties import HOSPITAL, NOW, a_stamp, world
+from tests.parties import HOSPITAL, NOW, a_stamp
+from tests.role_services import role_services
 
 
 @dataclass(frozen=True)
@@ -45,13 +42,8 @@ class Core:
 
     @classmethod
     def over(cls, database: Database) -> "Core":
-        trust = TrustHolder(world().trust)
-        trust.install(world().signed, world().directory)
-        clock = VirtualClock(NOW)
-        key = PrivateKey.generate("core/stamp/1", "Ed25519")
-        sender = Sender("core", "hosted", key, Vault(bytes(range(32))), trust, clock)
-        posts = Outbox(sender, Admission(1_000_000, 1 << 40))
-        deps = Deps(database, posts, trust, clock, frozenset({PaidKind.BASIC_FUND}))
+        services = role_services(database, "core", VirtualClock(NOW))
+        deps = Deps(services, frozenset({PaidKind.BASIC_FUND}))
         return cls(build(deps), database)
 
     async def take(self, found: Manifest | Message) -> None:

@@ -7,7 +7,7 @@ time moves when a test moves it, and the line between desk and edge breaks where
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -42,10 +42,10 @@ from gateway.runtime.storage.database import Database, Transaction, Work, open_d
 from gateway.runtime.storage.tables import METADATA as RUNTIME_METADATA
 from gateway.runtime.storage.tables import audit_rows, outbox
 from gateway.runtime.web.auth import Issuer, token_routes
-from gateway.runtime.web.feed import FeedSequencer
 from gateway.runtime.web.http import create_app
 from tests.claims_in_transit import BASE_URL, a_claim, a_profile, an_insurers_profile, told
 from tests.parties import INSURER, NOW, key_of, world
+from tests.role_services import role_services
 
 ONCE = Retry(attempts_max=1)
 
@@ -310,12 +310,14 @@ def _edge(folder: Path, clock: VirtualClock) -> edge_actions.Deps:
     storage = bytes(range(32))
     trust = _trust(installed=True)
     return edge_actions.Deps(
-        database=database,
-        outbox=_outbox("hk", trust, clock, storage),
-        keyring=Keyring({"hk/stamp/1": key_of("hk/stamp/1")}, storage),
-        trust=trust,
-        clock=clock,
-        feed=FeedSequencer(database, clock, storage),
+        services=role_services(
+            database,
+            "hk",
+            clock,
+            trust=trust,
+            keyring=Keyring({"hk/stamp/1": key_of("hk/stamp/1")}, storage),
+            outbox=_outbox("hk", trust, clock, storage),
+        ),
         window_s=300,
     )
 
@@ -326,12 +328,14 @@ def _desk(database: BreakingDatabase, line: Line, clock: VirtualClock) -> Deps:
     kids = (f"{INSURER}/sign/1", f"{INSURER}/seal/1", "insurer/stamp/1")
     client = InsurerClient(an_insurers_profile(), transport=httpx2.MockTransport(line.carry), clock=clock, retry=ONCE)
     return Deps(
-        database=database,
-        outbox=_outbox("insurer", trust, clock, storage),
-        keyring=Keyring({kid: key_of(kid) for kid in kids}, storage),
-        trust=trust,
-        clock=clock,
-        vault=Vault(storage),
+        services=role_services(
+            cast("Database", database),
+            "insurer",
+            clock,
+            trust=trust,
+            keyring=Keyring({kid: key_of(kid) for kid in kids}, storage),
+            outbox=_outbox("insurer", trust, clock, storage),
+        ),
         client=client,
         party=INSURER,
     )

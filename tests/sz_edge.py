@@ -22,17 +22,15 @@ from gateway.protocol.rules import shipped_rules
 from gateway.protocol.topics import HOSPITAL_NOTICES
 from gateway.runtime.bus.port import Bus, Fetched
 from gateway.runtime.component import Component
-from gateway.runtime.custody.case_secrets import Vault
 from gateway.runtime.custody.keys import Keyring, TrustHolder
-from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
 from gateway.runtime.delivery.worker import Worker
 from gateway.runtime.storage import tables as runtime_tables
 from gateway.runtime.storage.database import Database, Transaction, one, rows
 from gateway.runtime.web.auth import Issuer
-from gateway.runtime.web.feed import FeedSequencer
 from gateway.runtime.web.http import create_app
 from tests.hospital_bills import FORMAT, INSTITUTION
 from tests.parties import HOSPITAL, INSURER, NOW, OTHER_INSURER, key_of, world
+from tests.role_services import role_services
 
 BASE_URL = "http://sz.example/sz"
 METADATAS: tuple[MetaData, ...] = (runtime_tables.METADATA, tables.METADATA)
@@ -101,19 +99,11 @@ class Edge:
 
 def an_edge(database: Database, clock: VirtualClock, **changes: Any) -> Edge:
     """Build the edge on a database that has its tables; `changes` replace dependencies."""
-    keys = keyring()
+    keys = changes.pop("keyring", None) or keyring()
     trust = TrustHolder(world().trust)
     trust.install(world().signed, world().directory)
-    vault = Vault(keys.storage)
-    sender = Sender("sz", "hosted", keys.named("sz/stamp/"), vault, trust, clock)
     given: dict[str, Any] = {
-        "database": database,
-        "outbox": Outbox(sender, Admission(100_000, 1 << 30)),
-        "keyring": keys,
-        "trust": trust,
-        "clock": clock,
-        "vault": vault,
-        "feed": FeedSequencer(database, clock, keys.storage),
+        "services": role_services(database, "sz", clock, keyring=keys, trust=trust),
         "pins": pins(),
         "formats": {HOSPITAL: FORMAT},
         "institutions": {HOSPITAL: frozenset({INSTITUTION})},

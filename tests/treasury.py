@@ -11,15 +11,11 @@ from gateway.protocol.calendars import Calendar
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import VirtualClock, rfc3339
 from gateway.protocol.errors import NotFoundError
-from gateway.protocol.jose import PrivateKey
 from gateway.protocol.outgoing import Incoming, Outgoing
 from gateway.protocol.settlements import VoidAsked
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime.bus.port import Fetched
 from gateway.runtime.component import Component, Delivery
-from gateway.runtime.custody.case_secrets import Vault
-from gateway.runtime.custody.keys import Keyring, TrustHolder
-from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
 from gateway.runtime.operator.actions import Ask, Operations
 from gateway.runtime.storage.database import Database, Transaction, rows
 from gateway.runtime.storage.schema import migrate
@@ -36,7 +32,8 @@ from settlement.ledger import Entry, open_items, trial_balance
 from settlement.obligation import Obligation
 from settlement.payment import AccountHolder
 from settlement.tables import bank_entries, bank_pages, batches, breaks
-from tests.parties import a_stamp, world
+from tests.parties import a_stamp
+from tests.role_services import role_services
 from tests.settlement_builders import NOW, PARTIES, TODAY, a_profile, an_approval, the_hospital, the_payer
 
 FIRST = Caller("op", "op-1", "Operator One", frozenset({"operate"}))
@@ -74,12 +71,8 @@ class Treasury:
     def over(cls, database: Database, bank: ScriptedBank | None = None) -> "Treasury":
         migrate(database, "runtime", "gateway.runtime.storage.migrations")
         migrate(database, "settlement", "settlement.migrations")
-        trust = TrustHolder(world().trust)
-        trust.install(world().signed, world().directory)
         clock, scripted = VirtualClock(NOW), bank or ScriptedBank()
-        key = PrivateKey.generate("core/stamp/1", "Ed25519")
-        sender = Sender("core", "hosted", key, Vault(bytes(range(32))), trust, clock)
-        posts = Outbox(sender, Admission(1_000_000, 1 << 40))
+        services = role_services(database, "core", clock)
         accounts = {"HKINS-A": the_payer(), "SZH-1": the_hospital()}
 
         async def account(_: Transaction, party: str, currency: str) -> AccountHolder:
@@ -91,11 +84,7 @@ class Treasury:
             return PARTIES
 
         deps = Deps(
-            database=database,
-            outbox=posts,
-            keyring=Keyring({}, bytes(range(32))),
-            trust=trust,
-            clock=clock,
+            services=services,
             account=account,
             mirrored=mirrored,
             bank=a_profile(),
@@ -103,7 +92,9 @@ class Treasury:
             calendars=(Calendar.always_open("test", "always open"),),
         )
         component = build(deps)
-        return cls(database, component, deps, Operations(database, posts, clock, (), (component,)), scripted, clock)
+        return cls(
+            database, component, deps, Operations(database, services.outbox, clock, (), (component,)), scripted, clock
+        )
 
     async def open(self, *opened: Obligation) -> None:
         async def work(tx: Transaction) -> None:

@@ -6,23 +6,18 @@ from pathlib import Path
 
 from gateway.participants import store
 from gateway.protocol.canonical import read_json_object, sha256_hex
-from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.clock import rfc3339
 from gateway.protocol.records import record
 from gateway.protocol.registry import SignedRelease, release_number
 from gateway.protocol.topics import REGISTRY_RELEASES
 from gateway.runtime.bus.headers import routing_headers
 from gateway.runtime.bus.port import Bus, BusRecord
-from gateway.runtime.custody.keys import TrustHolder
-from gateway.runtime.delivery.outbox import Outbox
-from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.services import RoleDeps
+from gateway.runtime.storage.database import Transaction
 
 
 @dataclass(frozen=True)
-class Deps:
-    database: Database
-    outbox: Outbox
-    trust: TrustHolder
-    clock: Clock
+class Deps(RoleDeps):
     bus: Bus
     source: Path | None
     """Core's folder of release files and `accounts.json`; None where this is a replica."""

@@ -37,6 +37,7 @@ from gateway.runtime.lifecycle import Stopping
 from gateway.runtime.operator.actions import Operations
 from gateway.runtime.operator.backlog import Gauges, Reading, read_waiting
 from gateway.runtime.operator.routes import operator_routes
+from gateway.runtime.services import RoleServices
 from gateway.runtime.settings import RoleSettings, claim_database
 from gateway.runtime.signals import failpoints
 from gateway.runtime.signals.observability import MEASURE_AGE, Readiness, health_routes, metrics_routes, watch_loop
@@ -126,6 +127,19 @@ class RoleProcess:
         source = SourceWatch(settings.instance, tuple(audit_keys), database, admission, ask_log, stopping)
         outbox = Outbox(sender, admission)
         return cls(settings, clock, bus, database, keyring, trust, outbox, feed, source, stopping=stopping)
+
+    @property
+    def services(self) -> RoleServices:
+        """What the role's components are built from."""
+        return RoleServices(
+            database=self.database,
+            outbox=self.outbox,
+            keyring=self.keyring,
+            trust=self.trust,
+            clock=self.clock,
+            vault=self.outbox.sender.vault,
+            feed=self.feed,
+        )
 
     def add(self, component: Component) -> None:
         """Migrate a component's tables and take it in."""

@@ -11,15 +11,15 @@ from datetime import date
 from typing import Any
 
 from gateway.protocol.calendars import Calendar
-from gateway.protocol.clock import Clock, business_date, rfc3339
+from gateway.protocol.clock import business_date, rfc3339
 from gateway.protocol.hints import HINTS
 from gateway.protocol.outgoing import Incoming, Outgoing
 from gateway.protocol.records import Record, record
 from gateway.protocol.settlements import Outcome, OutcomeType
 from gateway.protocol.topics import SETTLEMENT_OUTCOMES
-from gateway.runtime.custody.keys import Keyring, TrustHolder
-from gateway.runtime.delivery.outbox import Outbox, Post
-from gateway.runtime.storage.database import Database, Transaction
+from gateway.runtime.delivery.outbox import Post
+from gateway.runtime.services import RoleDeps
+from gateway.runtime.storage.database import Transaction
 from settlement.obligation import Obligation
 from settlement.payment import AccountHolder
 from settlement.ports import BankProfile
@@ -41,12 +41,7 @@ _EXTERNAL_CODE = re.compile(r"[A-Z0-9]{4}")
 
 
 @dataclass(frozen=True)
-class Deps:
-    database: Database
-    outbox: Outbox
-    keyring: Keyring
-    trust: TrustHolder
-    clock: Clock
+class Deps(RoleDeps):
     account: Callable[[Transaction, str, str], Awaitable[AccountHolder]]
     """(party, currency) → the registered bank account, which participants keep."""
     mirrored: Callable[[Transaction], Awaitable[Mapping[str, str]]]

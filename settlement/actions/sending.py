@@ -27,8 +27,6 @@ from settlement.obligation import Actor, Obligation, State
 from settlement.ports import BankAnswer, Verdict
 
 OPEN_MAX = 2000
-ROWS_A_WORK = 100
-"""Rows of a page that are booked in one commit: a long page must not hold up claims, whose writer is the same."""
 
 
 async def make_batches(deps: Deps) -> None:

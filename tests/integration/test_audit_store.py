@@ -22,6 +22,7 @@ from gateway.runtime.storage.tables import METADATA as RUNTIME
 from gateway.runtime.storage.transaction import Parameters, Result
 from tests.conftest import MakeDatabase
 from tests.outboxes import an_outbox
+from tests.role_services import role_services
 from tests.unit.audit_logs import entries_of
 
 ORIGIN = "log.example/szhk-audit/2026"
@@ -115,7 +116,8 @@ async def test_the_rules_read_a_batch_in_one_query_however_many_claims_it_has(da
     counting = CountingDatabase(database)
     sequencer = Sequencer(database, VirtualClock(), ORIGIN, Path("unused"), None, None, None, list, None)  # type: ignore[arg-type]
 
-    await run_rules(Deps(cast("Database", counting), an_outbox(), VirtualClock(), sequencer))
+    services = role_services(cast("Database", counting), "audit", VirtualClock(), outbox=an_outbox())
+    await run_rules(Deps(services, sequencer))
 
     asked = map(str, counting.statements)
     reads = [statement for statement in asked if statement.startswith("SELECT") and "audit_entry" in statement]

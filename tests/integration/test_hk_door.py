@@ -12,12 +12,9 @@ from gateway.protocol.clock import VirtualClock, rfc3339
 from gateway.protocol.errors import Fault, InvalidInputError
 from gateway.protocol.exchange import Manifest, Posted, content_hash, pack
 from gateway.protocol.jose import PublicKey, seal
-from gateway.runtime.custody.case_secrets import Vault
-from gateway.runtime.custody.keys import Keyring, TrustHolder
-from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
+from gateway.runtime.custody.keys import Keyring
 from gateway.runtime.storage.database import Database, Transaction, rows
 from gateway.runtime.storage.tables import METADATA as RUNTIME
-from gateway.runtime.web.feed import FeedSequencer
 from tests.conftest import MakeDatabase
 from tests.parties import (
     CONTENT,
@@ -35,6 +32,7 @@ from tests.parties import (
     signed_by,
     world,
 )
+from tests.role_services import role_services
 
 PACKED = pack(CONTENT)
 WINDOW_S = 300
@@ -54,13 +52,8 @@ async def edge(make_database: MakeDatabase) -> Deps:
 
 
 def an_edge(database: Database) -> Deps:
-    trust = TrustHolder(world().trust)
-    trust.install(world().signed, world().directory)
-    clock, storage = VirtualClock(NOW), bytes(range(32))
-    keyring = Keyring({name: key_of(name) for name in ("hk/stamp/1", "hk/audit/1")}, storage)
-    sender = Sender("hk", "hosted", keyring.named("hk/stamp/"), Vault(storage), trust, clock)
-    outbox = Outbox(sender, Admission(100_000, 1 << 30))
-    return Deps(database, outbox, keyring, trust, clock, FeedSequencer(database, clock, storage), WINDOW_S)
+    keyring = Keyring({name: key_of(name) for name in ("hk/stamp/1", "hk/audit/1")}, bytes(range(32)))
+    return Deps(role_services(database, "hk", VirtualClock(NOW), keyring=keyring), WINDOW_S)
 
 
 def seal_key(party: str) -> PublicKey:

@@ -19,14 +19,13 @@ from gateway.protocol.jose import PrivateKey
 from gateway.protocol.registry import SignedRelease, certify_registry_key
 from gateway.protocol.topics import REGISTRY_RELEASES
 from gateway.runtime.bus.port import BusRecord, Fetched
-from gateway.runtime.custody.case_secrets import Vault
 from gateway.runtime.custody.keys import TrustHolder
-from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
 from gateway.runtime.storage.database import Database, Transaction, rows
 from gateway.runtime.storage.tables import METADATA as RUNTIME
 from gateway.runtime.storage.tables import audit_rows
 from tests.conftest import MakeDatabase
 from tests.parties import NOW, world
+from tests.role_services import role_services
 
 
 @dataclass
@@ -46,11 +45,9 @@ def database(make_database: MakeDatabase) -> Database:
 
 
 def deps_over(database: Database, source: Path | None = None) -> Deps:
-    trust, clock = TrustHolder(world().trust), VirtualClock(NOW)
-    key = PrivateKey.generate("core/stamp/1", "Ed25519")
-    sender = Sender("core", "hosted", key, Vault(bytes(range(32))), trust, clock)
     bus: Any = PublishedBus()
-    return Deps(database, Outbox(sender, Admission(1000, 1 << 30)), trust, clock, bus, source)
+    services = role_services(database, "core", VirtualClock(NOW), trust=TrustHolder(world().trust))
+    return Deps(services, bus, source)
 
 
 def fetched(signed: SignedRelease) -> Fetched:

@@ -22,6 +22,7 @@ from gateway.runtime.storage.tables import METADATA
 from tests.kafka.clusters import fresh_access, shared_broker
 from tests.outboxes import VAULT, a_post, an_outbox
 from tests.parties import key_of, world
+from tests.role_services import role_services
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 WAIT_S_MAX = 15
@@ -72,7 +73,8 @@ async def test_every_kind_of_record_says_what_it_is_to_a_foreign_consumer(
         await database.write(work)
     await Relay(database, bus, Keyring({key.kid: key}, bytes(32)), sending).step()
     await AuditRelay("core", key, database, bus, VAULT, clock, sending).step()
-    authority = Deps(database, sending, TrustHolder(world().trust), clock, bus, tmp_path)
+    services = role_services(database, "core", clock, trust=TrustHolder(world().trust), outbox=sending)
+    authority = Deps(services, bus, tmp_path)
     await actions.start(authority)
     await actions.publish(authority)
 

@@ -10,7 +10,7 @@ from adapters.hk.edge import store
 from gateway.protocol.acceptance import acceptance_faults
 from gateway.protocol.canonical import read_json, sha256_hex
 from gateway.protocol.claims import Accepted, ClaimState, Rejected, SubmittedManifest
-from gateway.protocol.clock import Clock, rfc3339
+from gateway.protocol.clock import rfc3339
 from gateway.protocol.dossier_checks import dossier_faults
 from gateway.protocol.errors import (
     ConflictError,
@@ -27,11 +27,10 @@ from gateway.protocol.records import record
 from gateway.protocol.topics import INSURER_RESPONSES, TOPICS
 from gateway.protocol.verification import check_sent_at, verify_manifest
 from gateway.runtime.component import Delivery
-from gateway.runtime.custody.keys import Keyring, TrustHolder
-from gateway.runtime.delivery.outbox import Outbox, Post
+from gateway.runtime.delivery.outbox import Post
+from gateway.runtime.services import RoleDeps
 from gateway.runtime.signals import failpoints
-from gateway.runtime.storage.database import Database, Transaction
-from gateway.runtime.web import feed
+from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once
 
 WITH_DOSSIER = ("returned", "decided")
@@ -52,13 +51,7 @@ EVENT_OF = {
 
 
 @dataclass(frozen=True)
-class Deps:
-    database: Database
-    outbox: Outbox
-    keyring: Keyring
-    trust: TrustHolder
-    clock: Clock
-    feed: feed.FeedSequencer
+class Deps(RoleDeps):
     window_s: int
     """Rule row `exchange.clock_window_s`: how far `sent_at` may be from now."""
 

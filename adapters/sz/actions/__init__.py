@@ -5,30 +5,18 @@ from dataclasses import dataclass
 
 from adapters.sz.findings import Site
 from adapters.sz.pins import Pins
-from gateway.protocol.clock import Clock
 from gateway.protocol.errors import ForbiddenError
 from gateway.protocol.rules import Rules
-from gateway.runtime.custody.case_secrets import Vault
-from gateway.runtime.custody.keys import Keyring, TrustHolder
-from gateway.runtime.delivery.outbox import Outbox
-from gateway.runtime.storage.database import Database
-from gateway.runtime.web.feed import FeedSequencer
+from gateway.runtime.services import RoleDeps
 
 
 @dataclass(frozen=True)
-class Deps:
+class Deps(RoleDeps):
     """`pins` names the keys it may seal to, `formats` each hospital's format, `institutions` its national codes.
 
     Every hospital of `formats` has institutions: a bill of another one is refused.
     """
 
-    database: Database
-    outbox: Outbox
-    keyring: Keyring
-    trust: TrustHolder
-    clock: Clock
-    vault: Vault
-    feed: FeedSequencer
     pins: Pins
     formats: Mapping[str, str]
     institutions: Mapping[str, frozenset[str]]

@@ -7,24 +7,14 @@ from dataclasses import dataclass
 
 from gateway.client.authoring import Author
 from gateway.client.insurer import InsurerClient
-from gateway.protocol.clock import Clock
 from gateway.protocol.jose import PrivateKey
-from gateway.runtime.custody.case_secrets import Vault
-from gateway.runtime.custody.keys import Keyring, TrustHolder
-from gateway.runtime.delivery.outbox import Outbox
-from gateway.runtime.storage.database import Database
+from gateway.runtime.services import RoleDeps
 
 
 @dataclass(frozen=True)
-class Deps:
+class Deps(RoleDeps):
     """`client` reaches the Hong Kong edge, over the network or in this process; `party` is whose desk this is."""
 
-    database: Database
-    outbox: Outbox
-    keyring: Keyring
-    trust: TrustHolder
-    clock: Clock
-    vault: Vault
     client: InsurerClient
     party: str
 
