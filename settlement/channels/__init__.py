@@ -1,4 +1,4 @@
-"""The catalogue of bank channels: one file and one line each. They translate and do no I/O."""
+"""The catalogue of bank channels: one folder and one line each. They translate and do no I/O."""
 
 from collections.abc import Mapping
 

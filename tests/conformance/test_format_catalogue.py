@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.sz.bill import HospitalBill
 from adapters.sz.formats import FORMATS
-from adapters.sz.formats import national_names as names
+from adapters.sz.formats.national_json import names
 from adapters.sz.ports import HospitalFormat, Reading, Unreadable, place_in_file
 from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.errors import MalformedInputError

@@ -1,4 +1,4 @@
-"""The catalogue of hospital formats: a new format is one file in this folder and one line here."""
+"""The catalogue of hospital formats: a new format is one folder beside the others and one line here."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -32,7 +32,7 @@ from adapters.sz.bill import (
     Visit,
 )
 from adapters.sz.consent import Category, Consent, Exporter, Flags, Purpose, Recipient, SubjectRole
-from adapters.sz.formats.national_names import (
+from adapters.sz.formats.national_json.names import (
     BILLING,
     CONSENT,
     COVERAGE,

@@ -1,0 +1,5 @@
+"""ISO 20022 over HTTP: the first channel."""
+
+from settlement.channels.iso20022_http.translator import Iso20022Http
+
+__all__ = ["Iso20022Http"]
