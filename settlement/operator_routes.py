@@ -19,8 +19,8 @@ from gateway.runtime.web.http import reply
 from gateway.runtime.web.paging import Cursors
 from settlement import break_store, store
 from settlement.actions import Deps
+from settlement.actions.closing import DECISIONS
 from settlement.batch import State as BatchState
-from settlement.closing import DECISIONS
 from settlement.obligation import Actor, State
 
 Operator = Annotated[Caller, Depends(require("operate"))]

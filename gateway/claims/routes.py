@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from gateway.claims import store
 from gateway.claims.actions import Deps
-from gateway.claims.closing import offered
+from gateway.claims.actions.closing import offered
 from gateway.protocol.money import Money
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.auth import Caller, require

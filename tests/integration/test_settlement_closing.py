@@ -18,8 +18,8 @@ from gateway.runtime.storage.database import Transaction
 from gateway.runtime.storage.schema import drift, migrate
 from gateway.runtime.web.auth import Caller
 from settlement import store
+from settlement.actions.closing import DECISIONS, TWO_PERSON_ACTIONS
 from settlement.batch import Batch, State
-from settlement.closing import DECISIONS, TWO_PERSON_ACTIONS
 from settlement.health import measure
 from settlement.ledger import balances
 from settlement.obligation import Actor, Obligation

@@ -13,7 +13,7 @@ from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import parse_message
 from gateway.protocol.settlements import Outcome
 from settlement.actions import OWN_REASONS, OWN_WORDS, outcome, payment_record
-from settlement.closing import CloseObligation, DecideBatch
+from settlement.actions.closing import CloseObligation, DecideBatch
 from settlement.documents import read_batch, write_batch
 from tests.settlement_builders import NOW, an_instructed_batch, an_obligation
 

@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.strategies import sampled_from
 
+from gateway.claims.actions.closing import offered
 from gateway.claims.claim import ALLOWED, CLOSE_REASONS, ENDS, UNASKED, Actor, Claim, Event, Receipts, State
-from gateway.claims.closing import offered
 from gateway.claims.payment import ENDED, PaymentEvent, PaymentState
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import ConflictError, IllegalTransitionError

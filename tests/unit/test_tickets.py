@@ -3,10 +3,10 @@
 import pytest
 from pydantic import BaseModel
 
-from gateway.claims.closing import CloseClaim, CloseRecoup
+from gateway.claims.actions.closing import CloseClaim, CloseRecoup
 from gateway.protocol.tickets import is_ticket
 from gateway.runtime.operator.actions import Discard, Drop
-from settlement.closing import CloseObligation, DecideBatch, ReleaseObligation, ResolveBreak
+from settlement.actions.closing import CloseObligation, DecideBatch, ReleaseObligation, ResolveBreak
 
 FORMS = [CloseClaim, CloseRecoup, CloseObligation, DecideBatch, Discard, Drop, ReleaseObligation, ResolveBreak]
 
