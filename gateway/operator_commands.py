@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.claims.states import CLOSE_REASONS
 from gateway.operator_output import answered as _answered
 from gateway.operator_output import print_table as _print_table
 from gateway.operator_output import tell_outcome as _tell
 from gateway.protocol.canonical import pretty
+from gateway.protocol.claim_life import CLOSE_REASONS
 
 OPERATED = ("sz", "core", "hk", "insurer", "audit")
 """Roles with an operators' API; a witness has none."""

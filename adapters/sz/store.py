@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from adapters.sz.tables import claims, events
 from gateway.protocol.canonical import compact, read_json, read_json_object
+from gateway.protocol.claim_life import REFUSED
 from gateway.protocol.claims import ClaimState, Rejected
 from gateway.protocol.errors import NotFoundError
 from gateway.runtime.storage.database import Transaction, one, rows
@@ -151,7 +152,7 @@ async def offer_nothing(tx: Transaction, seen: ClaimRow) -> None:
 async def load_refusal(tx: Transaction, claim_id: str) -> Mapping[str, Any] | None:
     """Return the code and the faults for which core refused the claim itself, from its timeline."""
     told = [event for event in await list_events(tx, claim_id) if event["event"] == "rejected"]
-    return next((event for event in told if event["state"] == "refused"), None)
+    return next((event for event in told if event["state"] == REFUSED), None)
 
 
 async def _save(tx: Transaction, seen: ClaimRow, values: Mapping[str, Any]) -> None:

@@ -7,8 +7,9 @@ stands whenever something that it did not do itself leaves it with a move, since
 from collections.abc import Sequence
 from datetime import datetime
 
-from gateway.claims.claim import Actor, Claim
+from gateway.claims.claim import Claim
 from gateway.protocol.canonical import sha256_hex
+from gateway.protocol.claim_life import Actor
 from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.decisions import DecidedManifest

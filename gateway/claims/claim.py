@@ -1,19 +1,18 @@
-"""The core's view of one claim: its life cycle as one table, and the guards of each move. Pure.
+"""The core's view of one claim: each move that `claim_life.ALLOWED` has, and the guards of it. Pure.
 
-`ALLOWED` is the whole life on one screen: from each state, which event, by whom, to where. Approved, approved in part
-and denied are computed from the decision's entries, never set. Payment is a machine of its own (`payment.py`). Every
-state that is not an end has a row by which two operators close the claim, so that nobody's silence holds it.
+Payment is a machine of its own (`payment.py`).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.claims.payment import AT_REST, MONEY_FREE, ClaimPayment, PaymentEvent, PaymentState
-from gateway.claims.states import (
+from gateway.protocol.claim_life import (
+    ALLOWED,
     CLOSE_REASONS,
-    DECIDED,
-    ENDS,
+    DECISIONS,
+    FIRST_REVISION,
     LETS_GO,
+    UNASKED,
     Actor,
     Event,
     Guard,
@@ -42,78 +41,6 @@ from gateway.protocol.errors import (
 )
 from gateway.protocol.exchange import Manifest
 from gateway.protocol.registry import Route
-
-__all__ = [
-    "ALLOWED", "CLOSE_REASONS", "DECIDED", "DECISIONS", "ENDS", "LETS_GO", "UNASKED",
-    "Actor", "Claim", "Dispute", "Event", "Guard", "Receipts", "Rule", "State",
-]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Who may trigger the event, the states it may lead to (the decision's entries choose), and what else must hold."""
-
-    by: frozenset[Actor]
-    to: frozenset[State]
-    guard: Guard | None = None
-
-
-def _rule(by: str, *to: State, guard: Guard | None = None) -> Rule:
-    return Rule(frozenset(Actor(name) for name in by.split()), frozenset(to), guard)
-
-
-BEFORE_DISPUTE = frozenset(State) - {State.DISPUTED, State.GIVEN_UP, State.CLOSED}
-"""Where a withdrawn dispute may lead back to: the state that the claim was in, which it keeps."""
-
-_CLOSE = _rule("operator", State.CLOSED)
-
-ALLOWED: Mapping[State, Mapping[Event, Rule]] = {
-    State.RECEIVED: {
-        Event.ACKNOWLEDGE: _rule("insurer", State.IN_REVIEW),
-        Event.RETURN: _rule("insurer", State.RETURNED),
-        Event.DISPUTE: _rule("insurer", State.DISPUTED),
-        Event.CLOSE: _CLOSE,
-    },
-    State.IN_REVIEW: {
-        Event.RETURN: _rule("insurer", State.RETURNED, guard=Guard.MONEY_FREE),
-        Event.DECIDE_PARTLY: _rule("insurer", State.PARTLY_DECIDED),
-        Event.DECIDE: _rule("insurer", *DECIDED),
-        Event.DISPUTE: _rule("insurer", State.DISPUTED),
-        Event.CLOSE: _CLOSE,
-    },
-    State.PARTLY_DECIDED: {
-        Event.DECIDE_PARTLY: _rule("insurer", State.PARTLY_DECIDED),
-        Event.DECIDE: _rule("insurer", *DECIDED),
-        Event.DISPUTE: _rule("hospital insurer", State.DISPUTED),
-        Event.CLOSE: _CLOSE,
-    },
-    State.APPROVED: {
-        Event.DECIDE: _rule("insurer", *DECIDED, guard=Guard.VOIDED),
-        Event.DISPUTE: _rule("hospital", State.DISPUTED),
-        Event.CLOSE: _rule("operator", State.CLOSED, guard=Guard.VOIDED),
-    },
-    State.APPROVED_IN_PART: {
-        Event.DECIDE: _rule("insurer", *DECIDED, guard=Guard.VOIDED),
-        Event.DISPUTE: _rule("hospital", State.DISPUTED),
-        Event.CLOSE: _rule("operator", State.CLOSED, guard=Guard.VOIDED),
-    },
-    State.DENIED: {Event.DISPUTE: _rule("hospital", State.DISPUTED)},
-    State.RETURNED: {Event.DISPUTE: _rule("hospital", State.DISPUTED)},
-    State.DISPUTED: {
-        Event.RETURN: _rule("insurer", State.RETURNED, guard=Guard.RETURN_DISPUTED),
-        Event.DECIDE_PARTLY: _rule("insurer", State.PARTLY_DECIDED, guard=Guard.DECISION_DISPUTED),
-        Event.DECIDE: _rule("insurer", *DECIDED, guard=Guard.DECISION_DISPUTED),
-        Event.WITHDRAW_DISPUTE: _rule("hospital insurer", *BEFORE_DISPUTE, guard=Guard.OWN_DISPUTE),
-        Event.GIVE_UP: _rule("hospital", State.GIVEN_UP, guard=Guard.SUBMISSION_DISPUTED),
-        Event.CLOSE: _CLOSE,
-    },
-    State.GIVEN_UP: {},
-    State.CLOSED: {},
-}
-
-UNASKED = {(Actor.HOSPITAL, Event.DISPUTE)}
-"""Moves that an edge makes by itself: the hospital's disputes an answer whose content is not what was signed."""
-DECISIONS = (Event.DECIDE, Event.DECIDE_PARTLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +111,7 @@ class Claim(ClaimPayment):
             decision_version=0,
             obligated_minor=0,
             obligation_id=None,
-            revision=1,
+            revision=FIRST_REVISION,
             content_sha256=manifest.content_sha256,
         )
 

@@ -7,10 +7,11 @@ from typing import Any, NoReturn
 from sqlalchemy import Executable, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql
 
-from gateway.claims.claim import Claim, Dispute, State
+from gateway.claims.claim import Claim, Dispute
 from gateway.claims.payment import PaymentState
 from gateway.claims.tables import claims, live_receipts, messages, numbers
 from gateway.protocol.canonical import compact, read_json
+from gateway.protocol.claim_life import State
 from gateway.protocol.claims import BillingMode, Payee, SubmittedManifest
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import ConflictError, NotFoundError, RetryError

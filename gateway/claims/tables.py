@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, Table, Text
 
 from gateway.claims.payment import PaymentState
-from gateway.claims.states import State
+from gateway.protocol.claim_life import State
 
 METADATA = MetaData()
 

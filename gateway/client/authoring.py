@@ -49,8 +49,6 @@ from gateway.protocol.registry import Directory
 
 AUTHOR = "insurer"
 """The kind of party that authors here, as the registry names it; an administrator answers alike."""
-FIRST_REVISION = 1
-"""Core takes a claim in at revision 1; every later one is told in its `accepted`."""
 
 Texts = Mapping[str, str]
 """Text by BCP 47 tag, e.g. `{"en": …, "zh-Hant": …}`."""

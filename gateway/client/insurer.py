@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from gateway.client import authoring
 from gateway.client.authoring import (
-    FIRST_REVISION,
     Author,
     Authored,
     Decision,
@@ -24,6 +23,7 @@ from gateway.client.opened import HospitalSaid, OpenedClaim, open_submitted, rea
 from gateway.client.releases import Releases
 from gateway.client.transport import PartyClient
 from gateway.protocol.canonical import compact
+from gateway.protocol.claim_life import FIRST_REVISION
 from gateway.protocol.claims import Accepted, ClaimState, Rejected
 from gateway.protocol.errors import BadSignatureError, MalformedInputError
 from gateway.protocol.exchange import Exchange, Posted, Stamp, text_hash

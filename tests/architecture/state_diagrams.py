@@ -6,7 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from gateway.claims import claim, payment
+from gateway.claims import payment
+from gateway.protocol import claim_life
 from settlement import batch, obligation
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "states.md"
@@ -34,11 +35,11 @@ class Machine:
 MACHINES = (
     Machine(
         "Claim",
-        "gateway/claims/claim.py",
+        "gateway/protocol/claim_life.py",
         "Where a claim stands, as core enforces it. Which of the decided states a decision leads to follows from its"
         " entries.",
-        claim.State,
-        claim.ALLOWED,
+        claim_life.State,
+        claim_life.ALLOWED,
     ),
     Machine(
         "Payment of a claim",

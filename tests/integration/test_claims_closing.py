@@ -6,10 +6,10 @@ from typing import get_args
 import pytest
 
 from gateway.claims.actions.closing import CloseClaim, CloseRecoup
-from gateway.claims.claim import CLOSE_REASONS, State
 from gateway.claims.payment import PaymentState
 from gateway.claims.tables import METADATA
 from gateway.operator_commands import RECOUP_REASONS
+from gateway.protocol.claim_life import CLOSE_REASONS, State
 from gateway.protocol.errors import ConflictError, ForbiddenError, IllegalTransitionError, InvalidInputError
 from gateway.protocol.settlements import Outcome, OutcomeType, obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.claims import store
-from gateway.claims.claim import State
 from gateway.claims.payment import PaymentState
 from gateway.claims.tables import METADATA
+from gateway.protocol.claim_life import State
 from gateway.protocol.errors import ConflictError, IllegalTransitionError, InvalidInputError
 from gateway.protocol.settlements import Outcome, OutcomeType, obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES, SETTLEMENT_REQUESTS

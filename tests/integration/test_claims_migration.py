@@ -8,9 +8,10 @@ from alembic.operations import Operations
 from sqlalchemy import text
 
 from gateway.claims import store
-from gateway.claims.claim import Claim, Dispute, State
+from gateway.claims.claim import Claim, Dispute
 from gateway.claims.payment import PaymentState
 from gateway.claims.tables import METADATA
+from gateway.protocol.claim_life import State
 from gateway.protocol.settlements import obligation_id
 from gateway.runtime.storage.database import Database, Transaction
 from gateway.runtime.storage.schema import drift, migrate

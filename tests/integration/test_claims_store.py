@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.claims import store
-from gateway.claims.claim import State
 from gateway.claims.payment import PaymentState
 from gateway.claims.tables import METADATA
+from gateway.protocol.claim_life import State
 from gateway.protocol.claims import SubmittedManifest
 from gateway.protocol.errors import (
     ConflictError,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.claims.claim import DECIDED, Claim, State
+from gateway.claims.claim import Claim
+from gateway.protocol.claim_life import DECIDED, State
 from gateway.protocol.claims import SubmittedManifest
 from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import ConflictError, InvalidInputError

@@ -9,9 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.claims.claim import ALLOWED, DECIDED, LETS_GO, Actor, Claim, Dispute, Event, Guard, Rule, State
+from gateway.claims.claim import Claim, Dispute
 from gateway.claims.payment import ALLOWED as PAYMENTS_ALLOWED
 from gateway.claims.payment import PaymentEvent, PaymentState, after
+from gateway.protocol.claim_life import (
+    ALLOWED,
+    DECIDED,
+    FIRST_REVISION,
+    FIRST_STATE,
+    LETS_GO,
+    Actor,
+    Event,
+    Guard,
+    Rule,
+    State,
+    first_actions,
+)
 from gateway.protocol.claims import PaidKind, SubmittedManifest
 from gateway.protocol.errors import (
     IllegalTransitionError,
@@ -65,6 +78,12 @@ STANDINGS = {
     "disputed while money is out": disputed(INSURER, State.PARTLY_DECIDED, payment_state=PaymentState.RECOUP_NEEDED),
 }  # fmt: skip
 """Claims of every state, with the payments and disputes that guards look at."""
+
+
+@pytest.mark.parametrize("actor", PARTIES)
+def test_what_an_edge_offers_before_core_has_spoken_is_what_core_allows(actor: Actor) -> None:
+    assert first_actions(actor) == received().allowed(actor)
+    assert (received().state, received().revision) == (FIRST_STATE, FIRST_REVISION)
 
 
 def said_by(party: str, **fields: Any) -> dict[str, Any]:

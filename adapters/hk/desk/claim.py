@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from gateway.client.authoring import FIRST_REVISION, Authored
+from gateway.client.authoring import Authored
 from gateway.client.opened import OpenedClaim
+from gateway.protocol.claim_life import FIRST_REVISION, FIRST_STATE
 from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding, SubmittedManifest
 from gateway.protocol.clock import parse_rfc3339, rfc3339
 from gateway.protocol.decisions import DecidedManifest
@@ -15,8 +16,6 @@ from gateway.protocol.messages import parse_manifest
 QUEUED, SENT, ACCEPTED, REJECTED = "queued", "sent", "accepted", "rejected"
 OPEN = (QUEUED, SENT)
 """An answer that core has not spoken about; a claim has one at most."""
-
-FIRST_STATE = "received"
 
 
 @dataclass(frozen=True, slots=True)

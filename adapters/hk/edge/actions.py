@@ -9,6 +9,7 @@ from sqlalchemy import Row
 from adapters.hk.edge import store
 from gateway.protocol.acceptance import acceptance_faults
 from gateway.protocol.canonical import read_json, sha256_hex
+from gateway.protocol.claim_life import Actor, first_actions
 from gateway.protocol.claims import Accepted, ClaimState, Rejected, SubmittedManifest
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.dossier_checks import dossier_faults
@@ -40,7 +41,6 @@ SUSPICIOUS = ("message.", "exchange.", "jws.", "key.")
 """Beginnings of the codes of forged, replayed, re-addressed and untimely objects."""
 ROOT = "/hk/v1/"
 """Where this edge's own API is, as every role is mounted; references are relative to the host."""
-FIRST_ACTIONS = ("acknowledge", "return", "dispute")
 EVENT_OF = {
     "acknowledged": ("acknowledge",),
     "returned": ("return",),
@@ -59,7 +59,7 @@ class Deps(RoleDeps):
 async def present(tx: Transaction, deps: Deps, delivery: Delivery, manifest: SubmittedManifest) -> None:
     """Put a claim into its reader's inbox, as delivered."""
     at = rfc3339(deps.clock.now())
-    await store.save_claim(tx, manifest, FIRST_ACTIONS, at)
+    await store.save_claim(tx, manifest, first_actions(Actor.INSURER), at)
     await _deliver(tx, deps, delivery, party=manifest.recipients[0], msg_id=manifest.msg_id, claim_id=manifest.claim_id)
     clear = {
         "claim_id": manifest.claim_id,

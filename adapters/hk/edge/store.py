@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from adapters.hk.edge.tables import claims, messages, requests
 from gateway.protocol.canonical import compact, read_json
+from gateway.protocol.claim_life import FIRST_REVISION, FIRST_STATE
 from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding, Rejected, SubmittedManifest
 from gateway.protocol.errors import ConflictError, NotFoundError
 from gateway.protocol.exchange import Manifest
@@ -25,8 +26,8 @@ async def save_claim(tx: Transaction, manifest: SubmittedManifest, actions: Sequ
         "hospital": manifest.sender,
         "msg_id": manifest.msg_id,
         "claim_version": manifest.claim_version,
-        "state": "received",
-        "revision": 1,
+        "state": FIRST_STATE,
+        "revision": FIRST_REVISION,
         "allowed_actions": compact(list(actions)).decode(),
         "received_at": at,
         "content_sha256": manifest.content_sha256,

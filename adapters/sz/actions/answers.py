@@ -14,6 +14,7 @@ from adapters.sz.answers import Opened, TheirAnswer, read_answer, unreadable
 from adapters.sz.pins import check_pinned
 from adapters.sz.store import ClaimRow, Whose
 from gateway.protocol.canonical import compact, read_json_object, sha256_hex
+from gateway.protocol.claim_life import REFUSED
 from gateway.protocol.claims import ClaimState, DisputedManifest, DisputeWithdrawnManifest, Rejected
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.decisions import DecidedManifest
@@ -29,9 +30,6 @@ from gateway.runtime.component import Delivery
 from gateway.runtime.custody.case_secrets import CaseSecret
 from gateway.runtime.delivery.outbox import Post
 from gateway.runtime.storage.database import Transaction
-
-REFUSED = "refused"
-"""The state of a claim that core never took in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from adapters.sz.pins import check_pinned
 from adapters.sz.ports import HospitalFormat, Reading
 from adapters.sz.store import ClaimRow
 from gateway.protocol.canonical import compact, sha256_hex
+from gateway.protocol.claim_life import FIRST_STATE
 from gateway.protocol.claims import SubmittedManifest
 from gateway.protocol.clock import business_date, rfc3339
 from gateway.protocol.errors import ConflictError, GatewayError, InvalidInputError, NotFoundError
@@ -37,7 +38,6 @@ from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once
 
 RANDOM_BYTES = 32
-FIRST_STATE = "received"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from gateway.claims import store
 from gateway.claims.actions import Deps
 from gateway.claims.announcements import told_both
-from gateway.claims.claim import Actor, Claim, Receipts
+from gateway.claims.claim import Claim
+from gateway.protocol.claim_life import Actor, Receipts
 from gateway.protocol.exchange import Message, MessageId
 from gateway.protocol.records import Record, record
 from gateway.protocol.tickets import Ticket

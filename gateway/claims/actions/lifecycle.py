@@ -16,8 +16,9 @@ from gateway.claims.announcements import (
     told_of_money,
     void_asked,
 )
-from gateway.claims.claim import LETS_GO, Actor, Claim
+from gateway.claims.claim import Claim
 from gateway.claims.payment import PaymentEvent
+from gateway.protocol.claim_life import LETS_GO, REFUSED, Actor
 from gateway.protocol.claims import (
     AcknowledgedManifest,
     DisputedManifest,
@@ -206,7 +207,7 @@ async def refuse(tx: Transaction, deps: Deps, delivery: Delivery, error: Gateway
         to=manifest.sender,
         code=error.code,
         faults=tuple(f"{fault.code} {fault.pointer}".strip() for fault in error.faults),
-        state="refused" if refused_claim else None,
+        state=REFUSED if refused_claim else None,
         allowed_actions=allowed,
     )
     topic = HOSPITAL_NOTICES if from_hospital else INSURER_DELIVERIES

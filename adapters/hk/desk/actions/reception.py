@@ -15,11 +15,12 @@ from adapters.hk.desk.actions import Deps
 from adapters.hk.desk.actions.answering import ITSELF, authored_record
 from adapters.hk.desk.claim import DeskAnswer, DeskClaim
 from gateway.client import authoring
-from gateway.client.authoring import FIRST_REVISION, Authored
+from gateway.client.authoring import Authored
 from gateway.client.insurer import InboxItem, InboxPage
 from gateway.client.opened import HospitalSaid, OpenedClaim, open_submitted, read_outcome, read_said, read_state
 from gateway.client.transport import ApiProblem
 from gateway.protocol.canonical import sha256_hex
+from gateway.protocol.claim_life import FIRST_REVISION
 from gateway.protocol.claims import Accepted, ClaimState, DisputedManifest, Rejected
 from gateway.protocol.errors import (
     BadSignatureError,
