@@ -45,7 +45,7 @@ from gateway.participants.actions import Deps as ParticipantsDeps
 from gateway.participants.actions import start as start_participants
 from gateway.protocol.calendars import load_calendar
 from gateway.protocol.canonical import parse_b64url, read_json_object
-from gateway.protocol.claims import PaidKind
+from gateway.protocol.claim_terms import PaidKind
 from gateway.protocol.clock import Clock, business_date
 from gateway.protocol.commitments import verifier_key
 from gateway.protocol.jose import PrivateKey

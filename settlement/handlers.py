@@ -1,7 +1,8 @@
 """Messages in from core: obligations, and requests to stop them."""
 
 from gateway.protocol.errors import GatewayError
-from gateway.protocol.settlements import ObligationAsked, VoidAsked
+from gateway.protocol.messages.obligation import ObligationAsked
+from gateway.protocol.messages.void_asked import VoidAsked
 from gateway.runtime.component import Delivery
 from gateway.runtime.storage.database import Transaction
 from settlement.actions import Deps, obligations

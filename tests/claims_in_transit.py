@@ -14,11 +14,14 @@ from adapters.sz.minimise import Minimised, minimise
 from gateway.client.opened import OpenedClaim, open_submitted
 from gateway.client.profile import Profile
 from gateway.protocol.canonical import compact, read_json_object
-from gateway.protocol.claims import Accepted, ClaimState, Rejected, SubmittedManifest
 from gateway.protocol.exchange import Exchange, Manifest, content_hash, pack, unpack
 from gateway.protocol.fhir.bundle import Bundle
 from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.jose import PrivateKey, seal
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.rejected import Rejected
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.topics import INSURER_DELIVERIES
 from gateway.protocol.uses import EMPTY
 from tests.parties import HOSPITAL, INSURER, NOW, a_stamp, key_of, signed_by, stamped_by, the_route, world

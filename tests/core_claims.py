@@ -12,7 +12,7 @@ from gateway.claims.claim import Claim
 from gateway.claims.component import build
 from gateway.claims.handlers import on_refused
 from gateway.protocol.canonical import read_json_object
-from gateway.protocol.claims import PaidKind
+from gateway.protocol.claim_terms import PaidKind
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import RefuseError
 from gateway.protocol.exchange import Exchange, Manifest, Message, Stamp

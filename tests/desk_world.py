@@ -26,11 +26,13 @@ from adapters.hk.edge.tables import METADATA as EDGE_METADATA
 from gateway.client.insurer import InsurerClient
 from gateway.client.transport import ApiProblem, Retry, Session
 from gateway.protocol.canonical import compact, read_json, read_json_object
-from gateway.protocol.claims import Accepted, ClaimState, Rejected
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import Exchange, Manifest, read_payload
 from gateway.protocol.jose import PrivateKey
 from gateway.protocol.messages import parse_manifest
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.rejected import Rejected
 from gateway.protocol.topics import INSURER_DELIVERIES
 from gateway.protocol.verification import verify_exchange
 from gateway.runtime.bus.port import Fetched

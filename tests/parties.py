@@ -13,18 +13,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gateway.protocol.canonical import compact
-from gateway.protocol.claims import (
-    AcknowledgedManifest,
-    DisputedManifest,
-    DisputeWithdrawnManifest,
-    GivenUpManifest,
-    ReturnedManifest,
-    SubmittedManifest,
-)
 from gateway.protocol.clock import VirtualClock
-from gateway.protocol.decisions import DecidedManifest, Entry
 from gateway.protocol.exchange import Exchange, Manifest, Message, Stamp, content_hash, pack, text_hash
 from gateway.protocol.jose import PrivateKey, Typ, seal, sign
+from gateway.protocol.messages.acknowledged import AcknowledgedManifest
+from gateway.protocol.messages.decided import DecidedManifest, Entry
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.given_up import GivenUpManifest
+from gateway.protocol.messages.returned import ReturnedManifest
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.registry import (
     Directory,
     KeyRow,

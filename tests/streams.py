@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, Column, MetaData, Row, Table, Text, select
 
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import GatewayError
-from gateway.protocol.settlements import VoidAsked
+from gateway.protocol.messages.void_asked import VoidAsked
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime.bus.embedded import EmbeddedBus
 from gateway.runtime.bus.port import BusRecord

@@ -11,8 +11,8 @@ from gateway.protocol.calendars import Calendar
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.clock import VirtualClock, rfc3339
 from gateway.protocol.errors import NotFoundError
+from gateway.protocol.messages.void_asked import VoidAsked
 from gateway.protocol.outgoing import Incoming, Outgoing
-from gateway.protocol.settlements import VoidAsked
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime.bus.port import Fetched
 from gateway.runtime.component import Component, Delivery

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.protocol.claims import ReturnedManifest
-from gateway.protocol.decisions import DecidedManifest, Entry
 from gateway.protocol.differences import DIFFERENCES_MAX, UNREADABLE
 from gateway.protocol.errors import GatewayError
 from gateway.protocol.exchange import unpack
@@ -18,6 +16,8 @@ from gateway.protocol.fhir import systems
 from gateway.protocol.fhir.claim_response import Adjudication, ClaimResponse, ProcessNote
 from gateway.protocol.fhir.elements import Element, money_of
 from gateway.protocol.fhir.wire import read_bundle
+from gateway.protocol.messages.decided import DecidedManifest, Entry
+from gateway.protocol.messages.returned import ReturnedManifest
 from gateway.protocol.money import Money
 from gateway.protocol.reasons import REASONS
 

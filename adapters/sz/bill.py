@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from adapters.sz.consent import Consent
-from gateway.protocol.claims import BillingMode, PaidKind, Payee, PolicyKind
+from gateway.protocol.claim_terms import BillingMode, PaidKind, Payee, PolicyKind
 from gateway.protocol.errors import Fault
 from gateway.protocol.money import Money, total
 

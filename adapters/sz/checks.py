@@ -11,7 +11,7 @@ from adapters.sz import checks_facts, checks_identifiers, checks_lawful, checks_
 from adapters.sz.bill import Netted
 from adapters.sz.findings import Circumstances, Findings, RuleValues
 from adapters.sz.ports import Reading
-from gateway.protocol.claims import PaidKind
+from gateway.protocol.claim_terms import PaidKind
 from gateway.protocol.rules import Rules
 
 

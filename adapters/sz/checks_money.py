@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from adapters.sz import checks_receipts
 from adapters.sz.findings import Findings
 from gateway.protocol.charges import CHARGE_CATEGORIES
-from gateway.protocol.claims import BillingMode, PaidKind, Payee
+from gateway.protocol.claim_terms import BillingMode, PaidKind, Payee
 from gateway.protocol.money import Money
 
 _HALF = Decimal("0.5")

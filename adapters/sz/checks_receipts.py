@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from adapters.sz.bill import Receipt, ReceiptSplit, ReceiptState
 from adapters.sz.findings import Findings
-from gateway.protocol.claims import PaidKind
+from gateway.protocol.claim_terms import PaidKind
 from gateway.protocol.money import Money
 
 _READ_FROM: tuple[tuple[str, str, Callable[[ReceiptSplit], Money | None], frozenset[PaidKind]], ...] = (

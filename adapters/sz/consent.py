@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from gateway.protocol.canonical import canonical
-from gateway.protocol.claims import Mechanism
+from gateway.protocol.claim_terms import Mechanism
 from gateway.protocol.clock import rfc3339
 
 _DOMAIN = b"szhk-consent/1\n"

@@ -17,7 +17,7 @@ from adapters.sz.bill import BillLine, Coverage, HospitalBill, Netted, Programme
 from adapters.sz.r4_json import lexical
 from gateway.protocol.canonical import b64url
 from gateway.protocol.charges import CHARGE_CATEGORIES
-from gateway.protocol.claims import Eligibility
+from gateway.protocol.claim_terms import Eligibility
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.fhir import systems
 from gateway.protocol.identifiers import parse_hkid

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from adapters.sz.bill import HospitalBill, Netted
 from adapters.sz.ports import Reading, Unreadable, place_in_file
-from gateway.protocol.claims import PaidKind
+from gateway.protocol.claim_terms import PaidKind
 from gateway.protocol.clock import business_date
 from gateway.protocol.errors import Fault
 from gateway.protocol.registry import Directory, Route

@@ -2,15 +2,13 @@
 
 from adapters.sz.actions import Deps, answers
 from adapters.sz.actions.answers import Prepared
-from gateway.protocol.claims import (
-    ClaimState,
-    DisputedManifest,
-    DisputeWithdrawnManifest,
-    Rejected,
-    ReturnedManifest,
-)
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import GatewayError
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.rejected import Rejected
+from gateway.protocol.messages.returned import ReturnedManifest
 from gateway.runtime.component import Delivery
 from gateway.runtime.storage.database import Transaction
 

@@ -14,8 +14,9 @@ from adapters.sz.bill import HospitalBill
 from adapters.sz.consent import commitment
 from adapters.sz.dossier import Submission, bundle
 from adapters.sz.r4_json import encode
-from gateway.protocol.claims import Eligibility, Mechanism, Paid, Programme, SubmittedManifest, Use
+from gateway.protocol.claim_terms import Eligibility, Mechanism, Use
 from gateway.protocol.exchange import content_hash, pack
+from gateway.protocol.messages.submitted import Paid, Programme, SubmittedManifest
 
 CLAIM_VERSION = 1
 """A bill handed in is version 1 of its claim; later versions come as replacements, which are messages of their own."""

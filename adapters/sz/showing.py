@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.protocol.claims import ClaimState
 from gateway.protocol.errors import Fault
 from gateway.protocol.hints import hint_for
+from gateway.protocol.messages.claim_state import ClaimState
 from gateway.protocol.money import Money
 
 

@@ -10,8 +10,9 @@ from sqlalchemy.dialects import postgresql
 from adapters.sz.tables import claims, events
 from gateway.protocol.canonical import compact, read_json, read_json_object
 from gateway.protocol.claim_life import REFUSED
-from gateway.protocol.claims import ClaimState, Rejected
 from gateway.protocol.errors import NotFoundError
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.rejected import Rejected
 from gateway.runtime.storage.database import Transaction, one, rows
 
 _TAKE_NUMBER = postgresql.insert(claims).on_conflict_do_nothing(

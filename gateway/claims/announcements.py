@@ -10,12 +10,16 @@ from datetime import datetime
 from gateway.claims.claim import Claim
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.claim_life import Actor
-from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding
 from gateway.protocol.clock import rfc3339
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.exchange import Manifest
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState, DisputeStanding
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.obligation import ObligationAsked
+from gateway.protocol.messages.outcome import Outcome
+from gateway.protocol.messages.void_asked import VoidAsked
 from gateway.protocol.records import Record, record
-from gateway.protocol.settlements import ObligationAsked, Outcome, VoidAsked, obligation_id
+from gateway.protocol.settlements import obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES, SETTLEMENT_REQUESTS
 from gateway.runtime.component import Delivery
 from gateway.runtime.delivery.outbox import Post

@@ -19,18 +19,8 @@ from gateway.protocol.claim_life import (
     Receipts,
     State,
 )
-from gateway.protocol.claims import (
-    AcknowledgedManifest,
-    BillingMode,
-    DisputedManifest,
-    DisputeWithdrawnManifest,
-    GivenUpManifest,
-    PaidKind,
-    Payee,
-    ReturnedManifest,
-    SubmittedManifest,
-)
-from gateway.protocol.decisions import DecidedManifest, decision_faults
+from gateway.protocol.claim_terms import BillingMode, PaidKind, Payee
+from gateway.protocol.decisions import decision_faults
 from gateway.protocol.errors import (
     ConflictError,
     Fault,
@@ -40,6 +30,13 @@ from gateway.protocol.errors import (
     StaleError,
 )
 from gateway.protocol.exchange import Manifest
+from gateway.protocol.messages.acknowledged import AcknowledgedManifest
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.given_up import GivenUpManifest
+from gateway.protocol.messages.returned import ReturnedManifest
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.registry import Route
 
 

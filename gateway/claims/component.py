@@ -15,7 +15,8 @@ from gateway.claims.handlers import (
 )
 from gateway.claims.routes import claims_routes
 from gateway.claims.tables import METADATA
-from gateway.protocol.topics import HOSPITAL_REQUESTS, INSURER_RESPONSES, SETTLEMENT_OUTCOMES, TOPICS
+from gateway.protocol.messages import types_on
+from gateway.protocol.topics import HOSPITAL_REQUESTS, INSURER_RESPONSES, SETTLEMENT_OUTCOMES
 from gateway.runtime.component import Component, Subscription
 
 
@@ -47,9 +48,7 @@ def build(deps: Deps) -> Component:
                 },
                 on_refused,
             ),
-            Subscription(
-                SETTLEMENT_OUTCOMES, dict.fromkeys(TOPICS[SETTLEMENT_OUTCOMES].messages, on_outcome), on_refused
-            ),
+            Subscription(SETTLEMENT_OUTCOMES, dict.fromkeys(types_on(SETTLEMENT_OUTCOMES), on_outcome), on_refused),
         ),
         routers=(claims_routes(deps),),
         two_person_actions=TWO_PERSON_ACTIONS,

@@ -4,18 +4,16 @@ from typing import TypeVar
 
 from gateway.claims.actions import Deps, lifecycle
 from gateway.protocol.acceptance import check_acceptance
-from gateway.protocol.claims import (
-    AcknowledgedManifest,
-    DisputedManifest,
-    DisputeWithdrawnManifest,
-    GivenUpManifest,
-    ReturnedManifest,
-    SubmittedManifest,
-)
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import GatewayError
 from gateway.protocol.exchange import Manifest
-from gateway.protocol.settlements import Outcome
+from gateway.protocol.messages.acknowledged import AcknowledgedManifest
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.given_up import GivenUpManifest
+from gateway.protocol.messages.outcome import Outcome
+from gateway.protocol.messages.returned import ReturnedManifest
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.runtime.component import Delivery
 from gateway.runtime.storage.database import Transaction
 

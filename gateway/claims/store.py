@@ -12,10 +12,11 @@ from gateway.claims.payment import PaymentState
 from gateway.claims.tables import claims, live_receipts, messages, numbers
 from gateway.protocol.canonical import compact, read_json
 from gateway.protocol.claim_life import State
-from gateway.protocol.claims import BillingMode, Payee, SubmittedManifest
+from gateway.protocol.claim_terms import BillingMode, Payee
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import ConflictError, NotFoundError, RetryError
 from gateway.protocol.exchange import Manifest
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.runtime.storage.database import Transaction, one
 
 _NAMED = select(claims).where(claims.c.claim_id == bindparam("of_claim"))

@@ -15,15 +15,8 @@ from pydantic import ValidationError
 
 from gateway.protocol.acceptance import acceptance_faults
 from gateway.protocol.canonical import b64url, compact
-from gateway.protocol.claims import (
-    AcknowledgedManifest,
-    DisputedManifest,
-    DisputeWithdrawnManifest,
-    ReturnedManifest,
-    SubmittedManifest,
-)
 from gateway.protocol.clock import rfc3339
-from gateway.protocol.decisions import Bearer, DecidedManifest, Entry, decision_faults
+from gateway.protocol.decisions import decision_faults
 from gateway.protocol.differences import DIFFERENCES_MAX
 from gateway.protocol.errors import Fault, InvalidInputError, NotFoundError
 from gateway.protocol.exchange import (
@@ -44,6 +37,12 @@ from gateway.protocol.fhir.wire import to_json
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import PrivateKey, PublicKey, Typ, seal, sign
 from gateway.protocol.messages import parse_manifest
+from gateway.protocol.messages.acknowledged import AcknowledgedManifest
+from gateway.protocol.messages.decided import Bearer, DecidedManifest, Entry
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.returned import ReturnedManifest
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.money import Money
 from gateway.protocol.registry import Directory
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 from gateway.protocol.canonical import parse_b64url
-from gateway.protocol.claims import Eligibility, Payee, SubmittedManifest
+from gateway.protocol.claim_terms import Eligibility, Payee
 from gateway.protocol.differences import UNREADABLE
 from gateway.protocol.errors import RefuseError
 from gateway.protocol.fhir import systems
@@ -16,6 +16,7 @@ from gateway.protocol.fhir.bundle import Bundle
 from gateway.protocol.fhir.claim import Claim, Item
 from gateway.protocol.fhir.elements import Extension, FhirMoney, Identifier, money_of
 from gateway.protocol.fhir.resources import Consent, Coverage
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.money import Money
 
 CONSENT_DOMAIN = b"szhk-consent/1\n"

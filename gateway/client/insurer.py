@@ -24,9 +24,11 @@ from gateway.client.releases import Releases
 from gateway.client.transport import PartyClient
 from gateway.protocol.canonical import compact
 from gateway.protocol.claim_life import FIRST_REVISION
-from gateway.protocol.claims import Accepted, ClaimState, Rejected
 from gateway.protocol.errors import BadSignatureError, MalformedInputError
 from gateway.protocol.exchange import Exchange, Posted, Stamp, text_hash
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.rejected import Rejected
 from gateway.protocol.registry import Directory, SignedRelease
 from gateway.protocol.verification import verify_stamp
 

@@ -9,15 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gateway.client.comparison import compare
-from gateway.protocol.claims import (
-    Accepted,
-    ClaimState,
-    DisputedManifest,
-    DisputeWithdrawnManifest,
-    GivenUpManifest,
-    Rejected,
-    SubmittedManifest,
-)
 from gateway.protocol.differences import UNREADABLE, difference_of
 from gateway.protocol.errors import BadSignatureError, RefuseError
 from gateway.protocol.exchange import Exchange, unpack
@@ -26,6 +17,13 @@ from gateway.protocol.fhir.bundle import Bundle
 from gateway.protocol.fhir.claim import Claim, Item
 from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.jose import PrivateKey
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.given_up import GivenUpManifest
+from gateway.protocol.messages.rejected import Rejected
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.opening import open_dossier
 from gateway.protocol.registry import Directory
 from gateway.protocol.topics import INSURER_DELIVERIES

@@ -12,11 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gateway.protocol.claims import LINES_MAX, DisputedManifest
+from gateway.protocol.claim_terms import LINES_MAX
 from gateway.protocol.differences import answered_by, difference_faults
 from gateway.protocol.errors import Fault, InvalidInputError, MalformedInputError
 from gateway.protocol.exchange import Manifest
 from gateway.protocol.identifiers import SCHEMES
+from gateway.protocol.messages.disputed import DisputedManifest
 from gateway.protocol.reasons import REASONS
 from gateway.protocol.registry import Directory
 

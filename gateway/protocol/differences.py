@@ -11,10 +11,12 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from gateway.protocol.claims import LINES_MAX, DisputedManifest, ReturnedManifest, SubmittedManifest
-from gateway.protocol.decisions import DecidedManifest
+from gateway.protocol.claim_terms import LINES_MAX
 from gateway.protocol.errors import BadSignatureError, Fault, RefuseError
-from gateway.protocol.exchange import Manifest
+from gateway.protocol.exchange import Message
+from gateway.protocol.message_spec import Author
+from gateway.protocol.messages import SPECS
+from gateway.protocol.messages.disputed import DisputedManifest
 
 CANNOT_OPEN = "/dossier"
 """The dossier is missing, is no JWE that can be read, or is not sealed to the reader's key."""
@@ -28,9 +30,14 @@ DIFFERENCES_MAX = 50
 _STAGES = frozenset((CANNOT_OPEN, OTHER_CONTENT, UNREADABLE))
 _INDEX = r"(?:0|[1-9][0-9]{0,3})"
 
-BY_INSURER: tuple[type[Manifest], ...] = (SubmittedManifest,)
-BY_HOSPITAL: tuple[type[Manifest], ...] = (DecidedManifest, ReturnedManifest)
-"""The manifests that each kind of party answers with a dispute."""
+
+def _sealed_by(author: Author) -> tuple[type[Message], ...]:
+    return tuple(spec.model for spec in SPECS.values() if spec.has_dossier and author in spec.authors)
+
+
+BY_INSURER = _sealed_by(Author.HOSPITAL)
+BY_HOSPITAL = _sealed_by(Author.INSURER)
+"""The manifests that each kind of party answers with a dispute: those with content, of the other party."""
 
 
 def difference_of(error: RefuseError) -> str:
@@ -39,12 +46,12 @@ def difference_of(error: RefuseError) -> str:
     return OTHER_CONTENT if opened else CANNOT_OPEN
 
 
-def is_difference(text: str, answered: Sequence[type[Manifest]]) -> bool:
+def is_difference(text: str, answered: Sequence[type[Message]]) -> bool:
     """Tell whether `text` is of the closed set for a dispute of one of these manifests."""
     return text in _STAGES or any(_points_into(model, text) for model in answered)
 
 
-def difference_faults(manifest: DisputedManifest, answered: Sequence[type[Manifest]]) -> list[Fault]:
+def difference_faults(manifest: DisputedManifest, answered: Sequence[type[Message]]) -> list[Fault]:
     """Name what is wrong with the differences of a dispute: none, too many, twice the same, or one not of the set."""
     differences = manifest.differences
     faults = []
@@ -59,7 +66,7 @@ def difference_faults(manifest: DisputedManifest, answered: Sequence[type[Manife
     ]
 
 
-def _points_into(model: type[Manifest], text: str) -> bool:
+def _points_into(model: type[Message], text: str) -> bool:
     return _pointer_form(model).fullmatch(text) is not None and all(
         int(step) < LINES_MAX for step in text.split("/") if step.isdecimal()
     )
@@ -87,6 +94,6 @@ def _forms_of(annotation: Any) -> Iterator[str]:
         yield from (rest for part in get_args(annotation) for rest in _forms_of(part) if rest)
 
 
-def answered_by(kind: str) -> tuple[type[Manifest], ...]:
+def answered_by(kind: str) -> tuple[type[Message], ...]:
     """Return the manifests that a party of this kind disputes; everybody but a hospital reads claims."""
     return BY_HOSPITAL if kind == "hospital" else BY_INSURER

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field
 
 from gateway.protocol.canonical import canonical, compact, read_json_object
-from gateway.protocol.claims import Mechanism
+from gateway.protocol.claim_terms import Mechanism
 from gateway.protocol.errors import (
     BadSignatureError,
     Fault,

@@ -2,7 +2,8 @@
 
 `key` names what orders a stream, `writer` and `readers` are components, `crosses` says whether the rows may leave
 their jurisdiction, `per_instance` whether a party that hosts its own role will get a topic of its own (an ACL is
-per topic, not per record; nothing makes such topics yet). Topics are never repartitioned; a new major is a new topic.
+per topic, not per record; nothing makes such topics yet). Which messages a topic carries, their specs say
+(`messages.types_on`). Topics are never repartitioned; a new major is a new topic.
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,13 @@ class Topic:
     key: str
     writer: str
     readers: tuple[str, ...]
-    messages: tuple[str, ...]
     crosses: bool
     per_instance: bool
     partitions: int
     retention_days: int
     compacted: bool = False
+    signed_bytes: str | None = None
+    """What its values are where they are no messages but signed bytes of their own."""
 
 
 HOSPITAL_REQUESTS = "hospital.requests.v1"
@@ -58,7 +60,6 @@ _ROWS = (
         key="case id",
         writer="adapters.sz",
         readers=("gateway.claims",),
-        messages=("submitted", "disputed", "dispute_withdrawn", "given_up"),
         crosses=True,
         per_instance=True,
         partitions=6,
@@ -69,15 +70,6 @@ _ROWS = (
         key="case id",
         writer="gateway.claims",
         readers=("adapters.hk.edge",),
-        messages=(
-            "submitted",
-            "disputed",
-            "dispute_withdrawn",
-            "given_up",
-            "accepted",
-            "rejected",
-            "claim_state",
-        ),
         crosses=True,
         per_instance=False,
         partitions=6,
@@ -88,7 +80,6 @@ _ROWS = (
         key="case id",
         writer="adapters.hk.edge",
         readers=("gateway.claims",),
-        messages=("acknowledged", "returned", "disputed", "dispute_withdrawn", "decided"),
         crosses=True,
         per_instance=False,
         partitions=6,
@@ -99,7 +90,6 @@ _ROWS = (
         key="case id",
         writer="gateway.claims",
         readers=("adapters.sz",),
-        messages=("claim_state", "decided", "returned", "disputed", "dispute_withdrawn", "rejected"),
         crosses=True,
         per_instance=True,
         partitions=6,
@@ -110,7 +100,6 @@ _ROWS = (
         key="claim id",
         writer="gateway.claims",
         readers=("settlement",),
-        messages=("obligation", "void_asked"),
         crosses=False,
         per_instance=False,
         partitions=3,
@@ -121,7 +110,6 @@ _ROWS = (
         key="claim id",
         writer="settlement",
         readers=("gateway.claims",),
-        messages=("instructed", "sent", "received", "returned_to_open", "reconciled", "voided", "too_late"),
         crosses=False,
         per_instance=False,
         partitions=3,
@@ -132,23 +120,23 @@ _ROWS = (
         key="kind",
         writer="gateway.participants",
         readers=_EVERY_ROLE,
-        messages=("release",),
         crosses=True,
         per_instance=False,
         partitions=1,
         retention_days=0,
         compacted=True,
+        signed_bytes="release",
     ),
     Topic(
         AUDIT_RECORDS,
         key="source",
         writer="gateway.runtime",
         readers=("audit",),
-        messages=("record",),
         crosses=True,
         per_instance=True,
         partitions=3,
         retention_days=90,
+        signed_bytes="record",
     ),
 )
 

@@ -13,9 +13,9 @@ from typing import Any
 from gateway.protocol.calendars import Calendar
 from gateway.protocol.clock import business_date, rfc3339
 from gateway.protocol.hints import HINTS
+from gateway.protocol.messages.outcome import Outcome, OutcomeType
 from gateway.protocol.outgoing import Incoming, Outgoing
 from gateway.protocol.records import Record, record
-from gateway.protocol.settlements import Outcome, OutcomeType
 from gateway.protocol.topics import SETTLEMENT_OUTCOMES
 from gateway.runtime.delivery.outbox import Post
 from gateway.runtime.services import RoleDeps

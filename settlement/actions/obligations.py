@@ -1,10 +1,11 @@
 """Use cases of obligations: open what a decision obliges, void it before money moves."""
 
 from gateway.protocol.clock import business_date, rfc3339
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import InvalidInputError
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.obligation import ObligationAsked
+from gateway.protocol.messages.void_asked import VoidAsked
 from gateway.protocol.money import Money
-from gateway.protocol.settlements import ObligationAsked, VoidAsked
 from gateway.protocol.verification import verify_manifest
 from gateway.runtime.component import Delivery
 from gateway.runtime.storage.database import Transaction

@@ -10,9 +10,8 @@ from typing import Any
 
 from gateway.protocol.canonical import pretty, read_json_object
 from gateway.protocol.exchange import Message, Stamp
-from gateway.protocol.messages import MANIFESTS, MESSAGES
+from gateway.protocol.messages import SPECS
 from gateway.protocol.registry import Release
-from gateway.protocol.settlements import Outcome
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
 
@@ -28,9 +27,8 @@ UNDERSTOOD = frozenset(
 
 
 def models() -> dict[str, type[Message]]:
-    """Name of each schema file → model: one a message type, except that all outcomes of payment share one."""
-    messages = {name: model for name, model in MESSAGES.items() if model is not Outcome}
-    return {**MANIFESTS, **messages, "outcome": Outcome, "stamp": Stamp, "release": Release}
+    """Name of each schema file → model: one a message spec, and what carries messages or is signed by itself."""
+    return {**{name: spec.model for name, spec in SPECS.items()}, "stamp": Stamp, "release": Release}
 
 
 def schema_of(model: type[Message]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.protocol.messages import MANIFESTS, MESSAGES
+from gateway.protocol.messages import MANIFESTS, MESSAGES, types_on
 from gateway.protocol.topics import ROLE_OF, TOPICS
 from gateway.runtime.component import Component
 from tests.architecture.components import components, names
@@ -32,7 +32,7 @@ def test_every_message_of_a_topic_has_a_handler_and_every_handler_a_row(topic: s
     for reader in TOPICS[topic].readers:
         [subscription] = [one for one in components()[reader].subscriptions if one.topic == topic]
 
-        assert set(subscription.handlers) == set(TOPICS[topic].messages)
+        assert set(subscription.handlers) == set(types_on(topic))
         assert set(subscription.prepare or {}) <= set(subscription.handlers)
 
 
@@ -49,7 +49,7 @@ def test_topics_of_signed_bytes_are_read_whole(topic: str, reader: str) -> None:
 
 
 def test_every_message_type_has_a_topic_and_every_topic_known_messages() -> None:
-    on_topics = {message for topic in MESSAGE_TOPICS for message in TOPICS[topic].messages}
+    on_topics = {message for topic in MESSAGE_TOPICS for message in types_on(topic)}
 
     assert on_topics == set(MANIFESTS) | set(MESSAGES)
     assert not set(MANIFESTS) & set(MESSAGES)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from gateway.protocol.messages import types_on
 from gateway.protocol.topics import ROLE_OF, TOPICS, Topic
 from gateway.runtime.bus.kafka_admin import WITH_REGISTRY_REPLICA
 
@@ -9,8 +10,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "topics.md"
 
 HEAD = """# Topics
 
-Generated from `gateway/protocol/topics.py` by `python -m tests.architecture.topic_table`; do not edit.
-The schema of each message is `docs/schemas/<message>.json`; the outcomes of a payment share `outcome.json`.
+Generated from `gateway/protocol/topics.py` and the specs in `gateway/protocol/messages` by
+`python -m tests.architecture.topic_table`; do not edit. The schema of each message is
+`docs/schemas/<message>.json`; the outcomes of a payment share `outcome.json`.
 
 *Own topic per hosted party* is what a party that runs its own role will get, since an ACL is per topic, not per record.
 It is **not used yet**: `gateway topics apply` makes one topic a row and one user a role, so an `sz` in a hospital's own
@@ -31,7 +33,7 @@ def _cells(topic: Topic) -> list[str]:
         topic.key,
         _writer(topic.writer),
         ", ".join(map(_reader, topic.readers)),
-        ", ".join(f"`{message}`" for message in topic.messages),
+        ", ".join(f"`{message}`" for message in types_on(topic.name) or (topic.signed_bytes,)),
         "yes" if topic.crosses else "no",
         "yes" if topic.per_instance else "no",
         str(topic.partitions),

@@ -11,7 +11,8 @@ from gateway.claims.tables import METADATA
 from gateway.operator_commands import RECOUP_REASONS
 from gateway.protocol.claim_life import CLOSE_REASONS, State
 from gateway.protocol.errors import ConflictError, ForbiddenError, IllegalTransitionError, InvalidInputError
-from gateway.protocol.settlements import Outcome, OutcomeType, obligation_id
+from gateway.protocol.messages.outcome import Outcome, OutcomeType
+from gateway.protocol.settlements import obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES
 from gateway.runtime.operator.actions import Ask, Operations
 from gateway.runtime.storage.database import Transaction, rows

@@ -9,7 +9,8 @@ from gateway.claims.payment import PaymentState
 from gateway.claims.tables import METADATA
 from gateway.protocol.claim_life import State
 from gateway.protocol.errors import ConflictError, IllegalTransitionError, InvalidInputError
-from gateway.protocol.settlements import Outcome, OutcomeType, obligation_id
+from gateway.protocol.messages.outcome import Outcome, OutcomeType
+from gateway.protocol.settlements import obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES, SETTLEMENT_REQUESTS
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.storage.tables import METADATA as RUNTIME

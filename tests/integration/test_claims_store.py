@@ -9,7 +9,6 @@ from gateway.claims import store
 from gateway.claims.payment import PaymentState
 from gateway.claims.tables import METADATA
 from gateway.protocol.claim_life import State
-from gateway.protocol.claims import SubmittedManifest
 from gateway.protocol.errors import (
     ConflictError,
     IllegalTransitionError,
@@ -17,7 +16,9 @@ from gateway.protocol.errors import (
     NotFoundError,
     StaleError,
 )
-from gateway.protocol.settlements import Outcome, OutcomeType, obligation_id
+from gateway.protocol.messages.outcome import Outcome, OutcomeType
+from gateway.protocol.messages.submitted import SubmittedManifest
+from gateway.protocol.settlements import obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES, SETTLEMENT_REQUESTS
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.storage.tables import METADATA as RUNTIME

@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.claims.claim import Actor, Claim
+from gateway.claims.claim import Claim
 from gateway.claims.payment import PaymentEvent, PaymentState
 from gateway.claims.tables import METADATA
+from gateway.protocol.claim_life import Actor
 from gateway.protocol.errors import RefuseError
 from gateway.protocol.exchange import Message
-from gateway.protocol.settlements import Outcome, OutcomeType
+from gateway.protocol.messages.outcome import Outcome, OutcomeType
 from gateway.protocol.topics import HOSPITAL_NOTICES, INSURER_DELIVERIES
 from gateway.runtime.storage.tables import METADATA as RUNTIME
 from tests.conftest import MakeDatabase

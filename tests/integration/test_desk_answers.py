@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from adapters.hk.desk.actions import reception
 from adapters.hk.desk.tables import answers
 from gateway.client.transport import Session
-from gateway.protocol.claims import Rejected
+from gateway.protocol.messages.rejected import Rejected
 from gateway.protocol.registry import Client
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.storage.tables import case_secrets

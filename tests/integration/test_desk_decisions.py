@@ -12,8 +12,8 @@ from sqlalchemy import select
 from adapters.hk.desk.tables import answers, claims
 from gateway.client.transport import Answer, ApiProblem, Session
 from gateway.protocol.canonical import compact
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import Fault
+from gateway.protocol.messages.decided import DecidedManifest
 from tests.claims_in_transit import a_claim, delivered
 from tests.conftest import MakeDatabase
 from tests.desk_world import TABLES, DeskWorld, a_decision, an_accepted, an_entry, refused

@@ -10,9 +10,11 @@ from gateway.client import authoring
 from gateway.client.authoring import Author
 from gateway.client.transport import Session
 from gateway.protocol.canonical import compact
-from gateway.protocol.claims import ClaimState, DisputedManifest, DisputeStanding, DisputeWithdrawnManifest
 from gateway.protocol.exchange import Manifest, Posted
 from gateway.protocol.jose import Typ, sign
+from gateway.protocol.messages.claim_state import ClaimState, DisputeStanding
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
 from tests.claims_in_transit import a_claim, an_opened, delivered, passed_on
 from tests.conftest import MakeDatabase
 from tests.desk_world import TABLES, DeskWorld, a_decision, refused

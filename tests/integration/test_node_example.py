@@ -7,9 +7,10 @@ from typing import Any
 
 from gateway.client import compare
 from gateway.protocol.canonical import compact, read_json
-from gateway.protocol.claims import BillingMode, Payee, SubmittedManifest
+from gateway.protocol.claim_terms import BillingMode, Payee
 from gateway.protocol.exchange import unpack
 from gateway.protocol.fhir.wire import read_bundle, to_json
+from gateway.protocol.messages.submitted import SubmittedManifest
 from tests.claims_in_transit import a_bundle, a_claim, with_content
 from tests.node import node_path
 

@@ -10,12 +10,15 @@ from adapters.sz import tables
 from gateway.client import authoring
 from gateway.client.authoring import Author, Authored, Decision, DecisionEntry
 from gateway.protocol.canonical import compact, read_json_object
-from gateway.protocol.claims import ClaimState, DisputedManifest, Rejected, SubmittedManifest
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.differences import BY_HOSPITAL, is_difference
 from gateway.protocol.exchange import Posted, content_hash, pack, read_payload, unpack
 from gateway.protocol.jose import PrivateKey, Typ, seal, sign
 from gateway.protocol.messages import parse_manifest
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.rejected import Rejected
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.opening import open_sealed
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.protocol.verification import verify_manifest

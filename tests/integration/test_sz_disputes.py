@@ -6,10 +6,13 @@ import httpx2
 import pytest
 
 from gateway.protocol.canonical import read_json_object
-from gateway.protocol.claims import DisputedManifest, DisputeStanding, Rejected, SubmittedManifest
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import Manifest, read_payload
 from gateway.protocol.messages import parse_manifest
+from gateway.protocol.messages.claim_state import DisputeStanding
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.rejected import Rejected
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.verification import verify_manifest
 from gateway.runtime.storage import tables as runtime_tables
 from tests.conftest import MakeDatabase

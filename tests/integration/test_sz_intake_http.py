@@ -10,11 +10,11 @@ import pytest
 
 from adapters.sz import tables
 from gateway.protocol.canonical import compact, read_json_object
-from gateway.protocol.claims import SubmittedManifest
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import Exchange, unpack
 from gateway.protocol.fhir.claim import Claim
 from gateway.protocol.fhir.wire import read_bundle
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.opening import open_sealed
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.protocol.verification import verify_exchange, verify_stamp

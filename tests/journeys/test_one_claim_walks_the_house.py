@@ -10,9 +10,9 @@ from gateway.claims.tables import claims
 from gateway.client.opened import OpenedClaim
 from gateway.client.transport import ApiProblem, Session
 from gateway.protocol.canonical import compact
-from gateway.protocol.claims import DisputedManifest
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import Typ, sign
+from gateway.protocol.messages.disputed import DisputedManifest
 from gateway.protocol.money import Money
 from gateway.protocol.records import record
 from gateway.protocol.topics import HOSPITAL_REQUESTS

@@ -8,10 +8,10 @@ import pytest
 from adapters.sz.showing import state_event
 from gateway.claims.announcements import VOID_REASON
 from gateway.protocol.canonical import compact, read_json_object
-from gateway.protocol.claims import ClaimState
 from gateway.protocol.clock import VirtualClock
 from gateway.protocol.exchange import parse_message
-from gateway.protocol.settlements import Outcome
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.outcome import Outcome
 from settlement.actions import OWN_REASONS, OWN_WORDS, outcome, payment_record
 from settlement.actions.closing import CloseObligation, DecideBatch
 from settlement.documents import read_batch, write_batch

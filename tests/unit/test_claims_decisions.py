@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from gateway.claims.claim import Claim
 from gateway.protocol.claim_life import DECIDED, State
-from gateway.protocol.claims import SubmittedManifest
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import ConflictError, InvalidInputError
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.submitted import SubmittedManifest
 from tests.parties import a_decision, a_submitted, an_entry, the_route
 
 

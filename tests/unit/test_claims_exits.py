@@ -16,9 +16,9 @@ from hypothesis.strategies import sampled_from
 from gateway.claims.actions.closing import offered
 from gateway.claims.claim import Claim
 from gateway.claims.payment import ENDED, PaymentEvent, PaymentState
-from gateway.protocol.claim_life import ALLOWED, CLOSE_REASONS, ENDS, Actor, Event, Receipts, State
-from gateway.protocol.decisions import DecidedManifest
+from gateway.protocol.claim_life import ALLOWED, CLOSE_REASONS, ENDS, UNASKED, Actor, Event, Receipts, State
 from gateway.protocol.errors import ConflictError, IllegalTransitionError
+from gateway.protocol.messages.decided import DecidedManifest
 from gateway.protocol.settlements import obligation_id
 from tests.parties import (
     HOSPITAL,

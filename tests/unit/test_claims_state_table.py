@@ -25,13 +25,14 @@ from gateway.protocol.claim_life import (
     State,
     first_actions,
 )
-from gateway.protocol.claims import PaidKind, SubmittedManifest
+from gateway.protocol.claim_terms import PaidKind
 from gateway.protocol.errors import (
     IllegalTransitionError,
     InvalidInputError,
     NotFoundError,
     StaleError,
 )
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.settlements import obligation_id
 from tests.parties import (
     HOSPITAL,

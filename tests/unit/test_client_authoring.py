@@ -10,14 +10,16 @@ from adapters.sz.answers import read_answer
 from gateway.client import authoring
 from gateway.client.authoring import Author, Authored, Decision, DecisionEntry
 from gateway.protocol.canonical import parse_b64url
-from gateway.protocol.claims import AcknowledgedManifest, DisputedManifest, ReturnedManifest
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.dossier_checks import dossier_faults
 from gateway.protocol.errors import InvalidInputError
 from gateway.protocol.exchange import Posted, unpack
 from gateway.protocol.fhir import systems
 from gateway.protocol.fhir.claim_response import ClaimResponse
 from gateway.protocol.fhir.wire import read_bundle
+from gateway.protocol.messages.acknowledged import AcknowledgedManifest
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.returned import ReturnedManifest
 from gateway.protocol.opening import open_dossier
 from gateway.protocol.verification import verify_manifest
 from tests.claims_in_transit import a_claim

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.client.opened import compare
-from gateway.protocol.claims import Eligibility, Paid, Programme
+from gateway.protocol.claim_terms import Eligibility
 from gateway.protocol.differences import BY_INSURER, is_difference
 from gateway.protocol.exchange import unpack
 from gateway.protocol.fhir import systems
 from gateway.protocol.fhir.wire import read_bundle
+from gateway.protocol.messages.submitted import Paid, Programme
 from tests.claims_in_transit import a_bundle, a_claim, with_content
 
 MANIFEST = a_claim()

@@ -5,10 +5,10 @@ import pytest
 
 from gateway.client.opened import open_submitted, read_outcome
 from gateway.protocol.canonical import compact
-from gateway.protocol.claims import Accepted
 from gateway.protocol.errors import BadSignatureError, HeldError, UnknownKeyError
 from gateway.protocol.exchange import Exchange, Stamp, content_hash, pack
 from gateway.protocol.jose import PrivateKey, Typ, sign
+from gateway.protocol.messages.accepted import Accepted
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from tests.claims_in_transit import a_claim, an_opened, delivered, told, with_content
 from tests.parties import INSURER, NOW, OTHER_INSURER, a_stamp, key_of, signed_by, stamped_by, world

@@ -1,8 +1,9 @@
 import pytest
 
 from adapters.hk.desk.claim import DeskClaim
-from gateway.protocol.claims import Accepted
+from gateway.protocol.claim_life import Event
 from gateway.protocol.errors import ConflictError, IllegalTransitionError, StaleError
+from gateway.protocol.messages.accepted import Accepted
 from tests.claims_in_transit import a_claim, an_opened, delivered
 from tests.parties import INSURER, NOW
 
@@ -43,13 +44,13 @@ def test_core_is_followed_forwards_only() -> None:
 def test_an_answer_is_checked_against_what_is_on_its_way_the_revision_and_what_core_allows() -> None:
     claim = OPENED.follow(told(2, "decide"), None)
 
-    claim.check("decide", 2, answer_open=False)
+    claim.check(Event.DECIDE, 2, answer_open=False)
     with pytest.raises(ConflictError, match=r"desk\.answer-on-its-way"):
-        claim.check("decide", 2, answer_open=True)
+        claim.check(Event.DECIDE, 2, answer_open=True)
     with pytest.raises(StaleError) as stale:
-        claim.check("decide", 1, answer_open=False)
+        claim.check(Event.DECIDE, 1, answer_open=False)
     with pytest.raises(IllegalTransitionError):
-        claim.check("return", 2, answer_open=False)
+        claim.check(Event.RETURN, 2, answer_open=False)
     assert stale.value.allowed_actions == ("decide",)
 
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.protocol.claims import SubmittedManifest
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.differences import BY_HOSPITAL, BY_INSURER, difference_faults, is_difference
 from gateway.protocol.errors import Fault
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.submitted import SubmittedManifest
 from tests.parties import a_disputed
 
 

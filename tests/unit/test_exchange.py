@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.protocol.canonical import compact
-from gateway.protocol.claims import SubmittedManifest
 from gateway.protocol.errors import GatewayError, InvalidInputError, MalformedInputError, TooLargeError
 from gateway.protocol.exchange import (
     CONTENT_BYTES_MAX,
@@ -29,6 +28,7 @@ from gateway.protocol.exchange import (
     within_window,
 )
 from gateway.protocol.messages import MANIFESTS, MESSAGES, parse_manifest, parse_role_message
+from gateway.protocol.messages.submitted import SubmittedManifest
 from tests.parties import NOW, a_decision, a_stamp, a_submitted, an_exchange
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

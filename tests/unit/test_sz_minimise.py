@@ -14,7 +14,7 @@ from adapters.sz.pins import check_pinned, load_pins
 from adapters.sz.r4_json import encode, lexical
 from gateway.client.comparison import compare
 from gateway.protocol.canonical import compact, read_json_object, sha256_hex
-from gateway.protocol.claims import Eligibility
+from gateway.protocol.claim_terms import Eligibility
 from gateway.protocol.errors import MalformedInputError, UnavailableError
 from gateway.protocol.exchange import content_hash, unpack
 from gateway.protocol.fhir import systems

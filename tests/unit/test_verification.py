@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 import pytest
 
 from gateway.protocol.canonical import compact
-from gateway.protocol.claims import ClaimState
 from gateway.protocol.errors import (
     BadSignatureError,
     HeldError,
@@ -16,9 +15,10 @@ from gateway.protocol.errors import (
 )
 from gateway.protocol.exchange import Exchange, unpack
 from gateway.protocol.jose import PrivateKey, Typ, sign
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.void_asked import VoidAsked
 from gateway.protocol.opening import open_dossier
 from gateway.protocol.registry import Directory
-from gateway.protocol.settlements import VoidAsked
 from gateway.protocol.topics import HOSPITAL_NOTICES, HOSPITAL_REQUESTS, INSURER_DELIVERIES, SETTLEMENT_REQUESTS
 from gateway.protocol.verification import Verified, check_sent_at, verify_exchange, verify_manifest, verify_stamp
 from tests.parties import (

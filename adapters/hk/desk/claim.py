@@ -5,13 +5,15 @@ from datetime import datetime
 
 from gateway.client.authoring import Authored
 from gateway.client.opened import OpenedClaim
-from gateway.protocol.claim_life import FIRST_REVISION, FIRST_STATE
-from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding, SubmittedManifest
+from gateway.protocol.claim_life import FIRST_REVISION, FIRST_STATE, Event
 from gateway.protocol.clock import parse_rfc3339, rfc3339
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import ConflictError, IllegalTransitionError, MalformedInputError, StaleError
 from gateway.protocol.exchange import read_payload
 from gateway.protocol.messages import parse_manifest
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState, DisputeStanding
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.submitted import SubmittedManifest
 
 QUEUED, SENT, ACCEPTED, REJECTED = "queued", "sent", "accepted", "rejected"
 OPEN = (QUEUED, SENT)
@@ -100,7 +102,7 @@ class DeskClaim:
             raise IllegalTransitionError("claim.illegal-move", allowed_actions=self.allowed_actions)
         return self.dispute.msg_id
 
-    def check(self, event: str, based_on: int, *, answer_open: bool) -> None:
+    def check(self, event: Event, based_on: int, *, answer_open: bool) -> None:
         """Refuse what core would refuse anyway: an answer on its way, another revision, a move not allowed."""
         if answer_open:
             raise ConflictError("desk.answer-on-its-way", allowed_actions=())

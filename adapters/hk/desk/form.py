@@ -6,15 +6,16 @@ Amounts are decimal strings in the claim's currency. Texts come by language and 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
 from gateway.client.authoring import DecisionEntry
-from gateway.protocol.claims import LINES_MAX
-from gateway.protocol.decisions import Bearer
+from gateway.protocol.claim_life import Event
+from gateway.protocol.claim_terms import LINES_MAX
 from gateway.protocol.errors import Fault, InvalidInputError, RefuseError
 from gateway.protocol.exchange import Message, faults_of
+from gateway.protocol.messages.decided import Bearer
 from gateway.protocol.money import Money
 from gateway.protocol.reasons import REASONS
 
@@ -71,8 +72,8 @@ class ReadDecision:
     texts: Mapping[str, str]
 
     @property
-    def event(self) -> Literal["decide", "decide_partly"]:
-        return "decide" if self.final else "decide_partly"
+    def event(self) -> Event:
+        return Event.DECIDE if self.final else Event.DECIDE_PARTLY
 
 
 def read_decision(found: Mapping[str, Any], currency: str) -> ReadDecision:

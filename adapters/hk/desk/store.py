@@ -11,9 +11,11 @@ from sqlalchemy.dialects import postgresql
 from adapters.hk.desk.claim import ACCEPTED, OPEN, QUEUED, REJECTED, SENT, DeskAnswer, DeskClaim
 from adapters.hk.desk.tables import answers, claims, cursors, releases, set_aside
 from gateway.protocol.canonical import compact, read_json
-from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding, Rejected
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import ConflictError, NotFoundError
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState, DisputeStanding
+from gateway.protocol.messages.rejected import Rejected
 from gateway.runtime.storage.database import Transaction, one, rows
 
 _LISTS = ("differences", "allowed_actions", "faults", "disputed_places")

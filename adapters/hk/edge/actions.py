@@ -10,7 +10,6 @@ from adapters.hk.edge import store
 from gateway.protocol.acceptance import acceptance_faults
 from gateway.protocol.canonical import read_json, sha256_hex
 from gateway.protocol.claim_life import Actor, first_actions
-from gateway.protocol.claims import Accepted, ClaimState, Rejected, SubmittedManifest
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.dossier_checks import dossier_faults
 from gateway.protocol.errors import (
@@ -23,9 +22,14 @@ from gateway.protocol.errors import (
     StaleError,
 )
 from gateway.protocol.exchange import Manifest, Posted, check_sizes
-from gateway.protocol.messages import check_message_id, role_message_id
+from gateway.protocol.message_spec import Content
+from gateway.protocol.messages import SPEC_OF_TYPE, check_message_id, role_message_id, types_on
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.rejected import Rejected
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.records import record
-from gateway.protocol.topics import INSURER_RESPONSES, TOPICS
+from gateway.protocol.topics import INSURER_RESPONSES
 from gateway.protocol.verification import check_sent_at, verify_manifest
 from gateway.runtime.component import Delivery
 from gateway.runtime.delivery.outbox import Post
@@ -34,20 +38,10 @@ from gateway.runtime.signals import failpoints
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once
 
-WITH_DOSSIER = ("returned", "decided")
-WITH_HASH = ("acknowledged", *WITH_DOSSIER)
-"""An acknowledgement repeats the hash of the claim's content; it has none of its own."""
 SUSPICIOUS = ("message.", "exchange.", "jws.", "key.")
 """Beginnings of the codes of forged, replayed, re-addressed and untimely objects."""
 ROOT = "/hk/v1/"
 """Where this edge's own API is, as every role is mounted; references are relative to the host."""
-EVENT_OF = {
-    "acknowledged": ("acknowledge",),
-    "returned": ("return",),
-    "disputed": ("dispute",),
-    "dispute_withdrawn": ("withdraw_dispute",),
-    "decided": ("decide", "decide_partly"),
-}
 
 
 @dataclass(frozen=True)
@@ -183,7 +177,7 @@ def _verify(deps: Deps, party: str, posted: Posted) -> Manifest:
     manifest = verify_manifest(posted.manifest, deps.trust.directory, now, accepting=True)
     if manifest.sender != party:
         raise ForbiddenError("message.sender-is-not-caller")
-    if manifest.type not in TOPICS[INSURER_RESPONSES].messages:
+    if manifest.type not in types_on(INSURER_RESPONSES):
         raise InvalidInputError("message.type-unexpected")
     check_message_id(manifest.msg_id)
     _check_content(deps, manifest, posted, now)
@@ -197,21 +191,20 @@ def _check_content(deps: Deps, manifest: Manifest, posted: Posted, now: datetime
     directory = deps.trust.directory
     kind = directory.party(manifest.sender).kind
     faults = acceptance_faults(manifest, kind=kind, parties=directory.parties)
-    has_content = manifest.type in WITH_DOSSIER
+    spec = SPEC_OF_TYPE[manifest.type]
     misplaced = []
-    if (manifest.content_sha256 is not None) != (manifest.type in WITH_HASH):
+    if (manifest.content_sha256 is not None) != spec.has_content_hash:
         misplaced.append(
             Fault(
                 "message.dossier-expected-or-not" if manifest.content_sha256 else "message.content-missing",
                 "/content_sha256",
             )
         )
-    if (posted.dossier is not None) != has_content:
+    if (posted.dossier is not None) != spec.has_dossier:
         misplaced.append(Fault("message.dossier-expected-or-not", "/dossier"))
     sealed_to = (manifest.recipients[0], manifest.sender)
-    badly_sealed = (
-        dossier_faults(posted.dossier, directory, sealed_to, now) if has_content and posted.dossier is not None else []
-    )
+    dossier = posted.dossier if spec.has_dossier else None
+    badly_sealed = [] if dossier is None else dossier_faults(dossier, directory, sealed_to, now)
     if any(fault.code == "message.dossier-expected-or-not" for fault in misplaced):
         raise InvalidInputError("message.dossier-expected-or-not", faults=[*misplaced, *faults, *badly_sealed])
     if faults := [*misplaced, *faults]:
@@ -230,7 +223,7 @@ async def _check_claim(tx: Transaction, party: str, manifest: Manifest) -> None:
         raise InvalidInputError("message.not-of-claim", faults=faults, allowed_actions=actions)
     if await store.has_message(tx, manifest.claim_id, manifest.msg_id):
         raise ConflictError("message.id-taken", allowed_actions=actions)
-    if not any(event in actions for event in EVENT_OF[manifest.type]):
+    if not SPEC_OF_TYPE[manifest.type].moved_by(actions):
         raise ConflictError("claim.illegal-move", allowed_actions=actions)
     if manifest.based_on is not None and manifest.based_on < claim.revision:
         raise StaleError("claim.stale", allowed_actions=actions)
@@ -246,7 +239,7 @@ def _not_of_claim(claim: Row[Any], manifest: Manifest) -> list[Fault]:
         faults.append(Fault("message.version-of-other", "/claim_version"))
     if about is not None and manifest.in_reply_to != about:
         faults.append(Fault("message.reply-to-other", "/in_reply_to"))
-    repeated = claim.content_sha256 if manifest.type == "acknowledged" else None
+    repeated = claim.content_sha256 if SPEC_OF_TYPE[manifest.type].content is Content.REPEATED else None
     if repeated is not None and manifest.content_sha256 != repeated:
         faults.append(Fault("message.content-differs", "/content_sha256"))
     return faults

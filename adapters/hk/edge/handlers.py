@@ -2,16 +2,14 @@
 
 from adapters.hk.edge import actions
 from adapters.hk.edge.actions import Deps
-from gateway.protocol.claims import (
-    Accepted,
-    ClaimState,
-    DisputedManifest,
-    DisputeWithdrawnManifest,
-    GivenUpManifest,
-    Rejected,
-    SubmittedManifest,
-)
 from gateway.protocol.errors import GatewayError
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.given_up import GivenUpManifest
+from gateway.protocol.messages.rejected import Rejected
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.runtime.component import Delivery
 from gateway.runtime.storage.database import Transaction
 

@@ -9,9 +9,12 @@ from sqlalchemy.dialects import postgresql
 from adapters.hk.edge.tables import claims, messages, requests
 from gateway.protocol.canonical import compact, read_json
 from gateway.protocol.claim_life import FIRST_REVISION, FIRST_STATE
-from gateway.protocol.claims import Accepted, ClaimState, DisputeStanding, Rejected, SubmittedManifest
 from gateway.protocol.errors import ConflictError, NotFoundError
 from gateway.protocol.exchange import Manifest
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState, DisputeStanding
+from gateway.protocol.messages.rejected import Rejected
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.runtime.storage.database import Transaction, one, rows
 
 _ADD_CLAIM = insert(claims)

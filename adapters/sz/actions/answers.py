@@ -15,14 +15,17 @@ from adapters.sz.pins import check_pinned
 from adapters.sz.store import ClaimRow, Whose
 from gateway.protocol.canonical import compact, read_json_object, sha256_hex
 from gateway.protocol.claim_life import REFUSED
-from gateway.protocol.claims import ClaimState, DisputedManifest, DisputeWithdrawnManifest, Rejected
 from gateway.protocol.clock import rfc3339
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.differences import difference_of
 from gateway.protocol.errors import BadSignatureError, GatewayError, MalformedInputError, NotFoundError
 from gateway.protocol.exchange import Manifest
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import Typ, key_id, sign
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.rejected import Rejected
 from gateway.protocol.opening import open_dossier
 from gateway.protocol.records import Record, record
 from gateway.protocol.topics import HOSPITAL_REQUESTS

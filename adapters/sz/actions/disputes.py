@@ -14,13 +14,15 @@ from adapters.sz import store
 from adapters.sz.actions import Deps
 from adapters.sz.store import ClaimRow
 from gateway.protocol.canonical import compact, read_json_object
-from gateway.protocol.claims import DisputeWithdrawnManifest, GivenUpManifest
+from gateway.protocol.claim_life import Event
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import IllegalTransitionError, StaleError
 from gateway.protocol.exchange import Manifest, Message
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import Typ, sign
 from gateway.protocol.messages import parse
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.given_up import GivenUpManifest
 from gateway.protocol.records import record
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.runtime.delivery.outbox import Post
@@ -43,14 +45,16 @@ class Asked:
 class Move:
     """One way out of a dispute: its action, its message, its record, and its event in the timeline."""
 
-    action: str
+    action: Event
     manifest: Callable[..., Manifest]
     record: str
     event: str
 
 
-WITHDRAWAL = Move("withdraw_dispute", DisputeWithdrawnManifest, "hospital.withdrew_dispute", "dispute_withdrawal_asked")
-GIVING_UP = Move("give_up", GivenUpManifest, "hospital.gave_up", "giving_up_asked")
+WITHDRAWAL = Move(
+    Event.WITHDRAW_DISPUTE, DisputeWithdrawnManifest, "hospital.withdrew_dispute", "dispute_withdrawal_asked"
+)
+GIVING_UP = Move(Event.GIVE_UP, GivenUpManifest, "hospital.gave_up", "giving_up_asked")
 
 
 async def ask(deps: Deps, asked: Asked, move: Move, raw: bytes) -> Stored:

@@ -23,12 +23,12 @@ from adapters.sz.ports import HospitalFormat, Reading
 from adapters.sz.store import ClaimRow
 from gateway.protocol.canonical import compact, sha256_hex
 from gateway.protocol.claim_life import FIRST_STATE
-from gateway.protocol.claims import SubmittedManifest
 from gateway.protocol.clock import business_date, rfc3339
 from gateway.protocol.errors import ConflictError, GatewayError, InvalidInputError, NotFoundError
 from gateway.protocol.exchange import check_sizes, pack, unpack
 from gateway.protocol.identifiers import mint
 from gateway.protocol.jose import Typ, seal, sign
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.records import record
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.runtime.custody.case_secrets import CaseSecret

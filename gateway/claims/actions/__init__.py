@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gateway.protocol.claims import PaidKind
+from gateway.protocol.claim_terms import PaidKind
 from gateway.runtime.services import RoleDeps
 
 

@@ -19,21 +19,20 @@ from gateway.claims.announcements import (
 from gateway.claims.claim import Claim
 from gateway.claims.payment import PaymentEvent
 from gateway.protocol.claim_life import LETS_GO, REFUSED, Actor
-from gateway.protocol.claims import (
-    AcknowledgedManifest,
-    DisputedManifest,
-    DisputeWithdrawnManifest,
-    GivenUpManifest,
-    Rejected,
-    ReturnedManifest,
-    SubmittedManifest,
-)
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import ConflictError, GatewayError, NotFoundError
 from gateway.protocol.exchange import Manifest
 from gateway.protocol.messages import check_message_id
+from gateway.protocol.messages.acknowledged import AcknowledgedManifest
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.given_up import GivenUpManifest
+from gateway.protocol.messages.outcome import Outcome
+from gateway.protocol.messages.rejected import Rejected
+from gateway.protocol.messages.returned import ReturnedManifest
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.records import Record, record
-from gateway.protocol.settlements import Outcome, obligation_id
+from gateway.protocol.settlements import obligation_id
 from gateway.protocol.topics import HOSPITAL_NOTICES, HOSPITAL_REQUESTS, INSURER_DELIVERIES
 from gateway.runtime.component import Delivery
 from gateway.runtime.delivery.outbox import Post

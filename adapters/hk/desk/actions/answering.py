@@ -18,6 +18,7 @@ from gateway.client import authoring
 from gateway.client.authoring import Authored, Decision
 from gateway.client.opened import OpenedLine, lines_of
 from gateway.protocol.canonical import read_json_object, sha256_hex
+from gateway.protocol.claim_life import Event
 from gateway.protocol.errors import NotFoundError, parse_fault
 from gateway.protocol.fhir.wire import read_bundle
 from gateway.protocol.identifiers import mint
@@ -45,10 +46,14 @@ class Asked:
     """Where requests are shown, with the role's prefix: `/desk/v1/requests/`."""
 
 
+AnswerAuthor = Callable[[DeskClaim, datetime], tuple[Event, Authored]]
+"""Signs an answer to a claim; returns it with the move that it asks for."""
+
+
 async def decide(deps: Deps, asked: Asked, raw: bytes) -> Stored:
     """Queue a decision, signed; 202 and where to ask for core's word. Names every fault of the entries at once."""
 
-    def author(claim: DeskClaim, at: datetime) -> tuple[str, Authored]:
+    def author(claim: DeskClaim, at: datetime) -> tuple[Event, Authored]:
         read = read_decision(read_json_object(raw), claim.currency)
         signed = claim.signed
         decision = Decision(
@@ -67,7 +72,7 @@ async def decide(deps: Deps, asked: Asked, raw: bytes) -> Stored:
 async def return_claim(deps: Deps, asked: Asked, raw: bytes) -> Stored:
     """Queue the word that the claim cannot be processed; 202 and where to ask for core's word."""
 
-    def author(claim: DeskClaim, at: datetime) -> tuple[str, Authored]:
+    def author(claim: DeskClaim, at: datetime) -> tuple[Event, Authored]:
         form = read_return(read_json_object(raw))
         authored = authoring.return_claim(
             deps.author,
@@ -78,7 +83,7 @@ async def return_claim(deps: Deps, asked: Asked, raw: bytes) -> Stored:
             texts=form.text.by_language(),
             at=at,
         )
-        return "return", authored
+        return Event.RETURN, authored
 
     return await _answer(deps, asked, raw, "return", author)
 
@@ -86,10 +91,10 @@ async def return_claim(deps: Deps, asked: Asked, raw: bytes) -> Stored:
 async def withdraw_dispute(deps: Deps, asked: Asked, raw: bytes) -> Stored:
     """Queue the withdrawal of our own dispute; the body says nothing: `{}`. 202 and where to ask for core's word."""
 
-    def author(claim: DeskClaim, at: datetime) -> tuple[str, Authored]:
+    def author(claim: DeskClaim, at: datetime) -> tuple[Event, Authored]:
         read_nothing(read_json_object(raw))
         dispute_msg_id = claim.own_dispute(deps.party)
-        return "withdraw_dispute", authoring.withdraw_dispute(deps.author, claim.signed, dispute_msg_id, at=at)
+        return Event.WITHDRAW_DISPUTE, authoring.withdraw_dispute(deps.author, claim.signed, dispute_msg_id, at=at)
 
     return await _answer(deps, asked, raw, "dispute-withdrawal", author)
 
@@ -98,9 +103,7 @@ def _hospital_key(deps: Deps, claim: DeskClaim, at: datetime) -> PublicKey:
     return deps.trust.directory.seal_key(claim.hospital, at)
 
 
-async def _answer(
-    deps: Deps, asked: Asked, raw: bytes, operation: str, author: Callable[[DeskClaim, datetime], tuple[str, Authored]]
-) -> Stored:
+async def _answer(deps: Deps, asked: Asked, raw: bytes, operation: str, author: AnswerAuthor) -> Stored:
     """Known key → replay; then the form and the signature, then the claim as it stands, in the work that keeps it."""
     scope = Scope(asked.caller.party, f"desk.{operation}/{asked.claim_id}", asked.key, deps.clock)
     before = await answered_before(deps.database, scope, raw)

@@ -21,7 +21,6 @@ from gateway.client.opened import HospitalSaid, OpenedClaim, open_submitted, rea
 from gateway.client.transport import ApiProblem
 from gateway.protocol.canonical import sha256_hex
 from gateway.protocol.claim_life import FIRST_REVISION
-from gateway.protocol.claims import Accepted, ClaimState, DisputedManifest, Rejected
 from gateway.protocol.errors import (
     BadSignatureError,
     HeldError,
@@ -32,6 +31,11 @@ from gateway.protocol.errors import (
 )
 from gateway.protocol.exchange import Exchange
 from gateway.protocol.identifiers import mint
+from gateway.protocol.messages import SPEC_OF_TYPE, types_on
+from gateway.protocol.messages.accepted import Accepted
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.rejected import Rejected
 from gateway.protocol.records import record
 from gateway.protocol.registry import SignedRelease, release_number
 from gateway.protocol.topics import INSURER_DELIVERIES
@@ -71,7 +75,7 @@ class SetAside:
 
 
 Taken = TakenClaim | TakenOutcome | TakenSaid | SetAside
-SAID = ("disputed", "dispute_withdrawn", "given_up")
+SAID = frozenset(name for name in types_on(INSURER_DELIVERIES) if issubclass(SPEC_OF_TYPE[name].model, HospitalSaid))
 
 
 async def install_release(deps: Deps) -> None:

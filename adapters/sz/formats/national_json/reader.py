@@ -55,7 +55,7 @@ from adapters.sz.ports import Reading
 from adapters.sz.reading import Fields, Notes
 from adapters.sz.spelling import earlier_fold, odd_number
 from gateway.protocol.canonical import read_json_object
-from gateway.protocol.claims import LINES_MAX, BillingMode, Mechanism, PaidKind, Payee, PolicyKind
+from gateway.protocol.claim_terms import LINES_MAX, BillingMode, Mechanism, PaidKind, Payee, PolicyKind
 from gateway.protocol.identifier_checks import ascii_upper
 from gateway.protocol.identifiers import parse_hkid
 from gateway.protocol.money import MINOR_DIGITS, Money

@@ -1,58 +1,54 @@
-"""Every message type and its model: manifests that parties author, messages that roles author inside their stamp.
+"""Every message, one a module of this package: manifests that parties sign, messages that roles write in their stamp.
 
-The committed JSON Schemas and the reader of every topic come from these two tables.
+A new message is a new module with a model and its `SPEC`; nothing here lists them. What is derived from the specs, such
+as the readers below, the messages of a topic and the committed JSON Schemas, follows by itself.
 """
 
 from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from gateway.protocol.claims import (
-    Accepted,
-    AcknowledgedManifest,
-    ClaimState,
-    DisputedManifest,
-    DisputeWithdrawnManifest,
-    GivenUpManifest,
-    Rejected,
-    ReturnedManifest,
-    SubmittedManifest,
-)
-from gateway.protocol.decisions import DecidedManifest
 from gateway.protocol.errors import Fault, InvalidInputError
 from gateway.protocol.exchange import Manifest, Message, faults_of
-from gateway.protocol.settlements import ObligationAsked, Outcome, VoidAsked
+from gateway.protocol.message_spec import MessageSpec
+from gateway.protocol.topics import INSURER_DELIVERIES
 
 M = TypeVar("M", bound=Message)
 
+
+def _spec_of_module(name: str) -> MessageSpec:
+    spec = import_module(f"{__name__}.{name}").SPEC
+    if not isinstance(spec, MessageSpec) or spec.name != name:
+        raise TypeError(f"{name}.SPEC is not the spec of a message called {name}")
+    return spec
+
+
+SPECS: Mapping[str, MessageSpec] = {
+    module.name: _spec_of_module(module.name)
+    for module in sorted(iter_modules(__path__), key=lambda module: module.name)
+}
+"""Name of a message → its spec, in alphabetical order."""
+
+SPEC_OF_TYPE: Mapping[str, MessageSpec] = {name: spec for spec in SPECS.values() for name in spec.types}
+"""Type on the wire → spec."""
+
 MANIFESTS: Mapping[str, type[Manifest]] = {
-    "submitted": SubmittedManifest,
-    "acknowledged": AcknowledgedManifest,
-    "returned": ReturnedManifest,
-    "disputed": DisputedManifest,
-    "dispute_withdrawn": DisputeWithdrawnManifest,
-    "given_up": GivenUpManifest,
-    "decided": DecidedManifest,
+    name: spec.model for name, spec in SPEC_OF_TYPE.items() if issubclass(spec.model, Manifest)
 }
-
 MESSAGES: Mapping[str, type[Message]] = {
-    "claim_state": ClaimState,
-    "accepted": Accepted,
-    "rejected": Rejected,
-    "obligation": ObligationAsked,
-    "void_asked": VoidAsked,
-    "instructed": Outcome,
-    "sent": Outcome,
-    "received": Outcome,
-    "returned_to_open": Outcome,
-    "reconciled": Outcome,
-    "voided": Outcome,
-    "too_late": Outcome,
+    name: spec.model for name, spec in SPEC_OF_TYPE.items() if not spec.is_manifest
 }
 
 
-ROLE_MESSAGE_IDS = ("accepted-", "rejected-", "claim_state-")
+def types_on(topic: str) -> tuple[str, ...]:
+    """Return the types of every message that a topic carries; none where it carries signed bytes of another kind."""
+    return tuple(name for name, spec in SPEC_OF_TYPE.items() if topic in spec.topics)
+
+
+ROLE_MESSAGE_IDS = tuple(f"{name}-" for name in types_on(INSURER_DELIVERIES) if name in MESSAGES)
 """Beginnings of the ids under which a role presents what it authored itself: no party may use them."""
 
 
