@@ -7,10 +7,9 @@ from typing import Any
 from sqlalchemy import select
 
 from gateway.claims import store
-from gateway.claims.actions import Deps
+from gateway.claims.actions import Deps, lifecycle
 from gateway.claims.claim import Claim
 from gateway.claims.component import build
-from gateway.claims.handlers import on_refused
 from gateway.protocol.canonical import read_json_object
 from gateway.protocol.claim_terms import PaidKind
 from gateway.protocol.clock import VirtualClock
@@ -21,7 +20,7 @@ from gateway.runtime.bus.port import Fetched
 from gateway.runtime.component import Component, Delivery
 from gateway.runtime.storage.database import Database, Transaction, rows
 from gateway.runtime.storage.tables import outbox
-from tests.parties import HOSPITAL, NOW, a_stamp
+from tests.parties import HOSPITAL, NOW, a_stamp, world
 from tests.role_services import role_services
 
 
@@ -49,14 +48,15 @@ class Core:
     async def take(self, found: Manifest | Message) -> None:
         """Apply one message in a work of its own, as the worker does; what the handler raises comes out."""
         delivery = _delivery(found)
-        handler = next(
+        registration = next(
             one.handlers[delivery.stamp.type]
             for one in self.component.subscriptions
             if one.topic == delivery.fetched.topic
         )
+        apply = await registration.bind(self.component.deps, delivery)
 
         async def work(tx: Transaction) -> None:
-            await handler(tx, self.component.deps, delivery)
+            await apply(tx, world().directory)
 
         await self.database.write(work, key=delivery.fetched.key)
 
@@ -70,7 +70,7 @@ class Core:
             raise AssertionError("nothing was refused")
 
         async def work(tx: Transaction) -> None:
-            await on_refused(tx, self.component.deps, delivery, refused)
+            await lifecycle.refuse(tx, self.component.deps, delivery, refused)
 
         await self.database.write(work, key=delivery.fetched.key)
 

@@ -185,9 +185,11 @@ class DeskWorld:
             verified.message,
         )
 
+        [reads] = edge_component.build(self.edge).subscriptions
+        apply = await reads.handlers[verified.stamp.type].bind(self.edge, delivery)
+
         async def work(tx: Transaction) -> None:
-            [reads] = edge_component.build(self.edge).subscriptions
-            await reads.handlers[verified.stamp.type](tx, self.edge, delivery)
+            await apply(tx, world().directory)
 
         await self.edge.database.write(work)
 

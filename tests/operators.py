@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.protocol.canonical import compact, read_json
+from gateway.runtime.component import Apply
 from gateway.runtime.delivery.worker import Worker
 from tests.walk import House, until
 
@@ -39,13 +40,15 @@ def broken(found: House, group: str, topic: str, message: str) -> Iterator[Worke
     """Have the handler of one message fail as a fault of ours would, which halts its key."""
     worker = next(one for process in found.gateway.processes for one in process.workers if one.group == group)
     handlers = next(one.handlers for one in worker.component.subscriptions if one.topic == topic)
-    assert isinstance(handlers, dict)
 
     async def fail(*_: Any) -> None:
         raise RuntimeError
 
+    async def bind(*_: Any) -> Apply:
+        return fail
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(handlers, message, fail)
+        patch.setitem(handlers, message, replace(handlers[message], bind=bind))
         yield worker
 
 

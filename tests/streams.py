@@ -19,7 +19,7 @@ from gateway.protocol.messages.void_asked import VoidAsked
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime.bus.embedded import EmbeddedBus
 from gateway.runtime.bus.port import BusRecord
-from gateway.runtime.component import Component, Delivery, Prepare, Subscription
+from gateway.runtime.component import Component, Delivery, Subscription, on
 from gateway.runtime.custody.case_secrets import Vault
 from gateway.runtime.custody.keys import TrustHolder
 from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
@@ -39,6 +39,7 @@ APPLIED = Table(
 METADATAS = (tables.METADATA, METADATA)
 
 Handle = Callable[[Delivery], Awaitable[None]]
+Prepare = Callable[[None, Delivery, VoidAsked], Awaitable[None]]
 
 
 def a_record(key: str, seq: int, epoch: int | None = None) -> BusRecord:
@@ -53,7 +54,7 @@ async def nothing(_: Delivery) -> None:
     """Let every delivery be applied."""
 
 
-async def _refuse(tx: Transaction, deps: Any, delivery: Delivery, error: GatewayError) -> None:
+async def _refuse(tx: Transaction, deps: None, delivery: Delivery, error: GatewayError) -> None:
     del tx, deps, delivery
     raise error
 
@@ -61,12 +62,14 @@ async def _refuse(tx: Transaction, deps: Any, delivery: Delivery, error: Gateway
 def a_component(handle: Handle = nothing, prepare: Prepare | None = None) -> Component:
     """Build a component whose handler first asks `handle`, which may raise, and then notes key and seq."""
 
-    async def on_void_asked(tx: Transaction, _deps: Any, delivery: Delivery) -> None:
+    async def on_void_asked(
+        tx: Transaction, _deps: None, delivery: Delivery, _message: VoidAsked, _prepared: None = None
+    ) -> None:
         await handle(delivery)
         await tx.execute(APPLIED.insert(), [{"key": delivery.stamp.key, "seq": delivery.stamp.seq}])
 
-    before = {"void_asked": prepare} if prepare else None
-    subscription = Subscription(SETTLEMENT_REQUESTS, {"void_asked": on_void_asked}, _refuse, before)
+    taken = on(VoidAsked, on_void_asked, prepare=prepare) if prepare else on(VoidAsked, on_void_asked)
+    subscription = Subscription(SETTLEMENT_REQUESTS, (taken,), _refuse)
     return Component("streams", None, METADATA, "", subscriptions=(subscription,))
 
 

@@ -1,22 +1,17 @@
 """Wiring of the Shenzhen edge: the only component in which a hospital's record is in clear."""
 
-from adapters.sz.actions import Deps
+from adapters.sz.actions import Deps, answers
 from adapters.sz.formats import FORMATS
-from adapters.sz.handlers import (
-    on_claim_state,
-    on_decided,
-    on_dispute_withdrawn,
-    on_disputed,
-    on_refused,
-    on_rejected,
-    on_returned,
-    prepare_decided,
-    prepare_returned,
-)
 from adapters.sz.routes import hospital_routes
 from adapters.sz.tables import METADATA
+from gateway.protocol.messages.claim_state import ClaimState
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.rejected import Rejected
+from gateway.protocol.messages.returned import ReturnedManifest
 from gateway.protocol.topics import HOSPITAL_NOTICES
-from gateway.runtime.component import Component, Subscription
+from gateway.runtime.component import Component, Subscription, on
 
 
 class UnknownFormatError(Exception):
@@ -34,20 +29,23 @@ def build(deps: Deps) -> Component:
     without = sorted(hospital for hospital in deps.formats if not deps.institutions.get(hospital))
     if without:
         raise MissingInstitutionsError(f"no institution codes for: {', '.join(without)}")
-    handlers = {
-        "claim_state": on_claim_state,
-        "decided": on_decided,
-        "returned": on_returned,
-        "disputed": on_disputed,
-        "dispute_withdrawn": on_dispute_withdrawn,
-        "rejected": on_rejected,
-    }
-    prepare = {"decided": prepare_decided, "returned": prepare_returned}
+    notices = Subscription(
+        HOSPITAL_NOTICES,
+        (
+            on(ClaimState, answers.follow_state),
+            on(DecidedManifest, answers.store_answer, prepare=answers.open_answer),
+            on(ReturnedManifest, answers.store_answer, prepare=answers.open_answer),
+            on(DisputedManifest, answers.take_dispute),
+            on(DisputeWithdrawnManifest, answers.take_withdrawal),
+            on(Rejected, answers.take_rejection),
+        ),
+        answers.note_refused,
+    )
     return Component(
         name="sz",
         deps=deps,
         metadata=METADATA,
         migrations="adapters.sz.migrations",
-        subscriptions=(Subscription(HOSPITAL_NOTICES, handlers, on_refused, prepare),),
+        subscriptions=(notices,),
         routers=(hospital_routes(deps),),
     )

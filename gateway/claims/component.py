@@ -1,23 +1,19 @@
 """Wiring of the claims component: what it reads and which function takes it."""
 
-from gateway.claims.actions import Deps
+from gateway.claims.actions import Deps, lifecycle
 from gateway.claims.actions.closing import TWO_PERSON_ACTIONS
-from gateway.claims.handlers import (
-    on_acknowledged,
-    on_decided,
-    on_dispute_withdrawn,
-    on_disputed,
-    on_given_up,
-    on_outcome,
-    on_refused,
-    on_returned,
-    on_submitted,
-)
 from gateway.claims.routes import claims_routes
 from gateway.claims.tables import METADATA
-from gateway.protocol.messages import types_on
+from gateway.protocol.messages.acknowledged import AcknowledgedManifest
+from gateway.protocol.messages.decided import DecidedManifest
+from gateway.protocol.messages.dispute_withdrawn import DisputeWithdrawnManifest
+from gateway.protocol.messages.disputed import DisputedManifest
+from gateway.protocol.messages.given_up import GivenUpManifest
+from gateway.protocol.messages.outcome import Outcome
+from gateway.protocol.messages.returned import ReturnedManifest
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.topics import HOSPITAL_REQUESTS, INSURER_RESPONSES, SETTLEMENT_OUTCOMES
-from gateway.runtime.component import Component, Subscription
+from gateway.runtime.component import Component, Subscription, on
 
 
 def build(deps: Deps) -> Component:
@@ -29,26 +25,26 @@ def build(deps: Deps) -> Component:
         subscriptions=(
             Subscription(
                 HOSPITAL_REQUESTS,
-                {
-                    "submitted": on_submitted,
-                    "disputed": on_disputed,
-                    "dispute_withdrawn": on_dispute_withdrawn,
-                    "given_up": on_given_up,
-                },
-                on_refused,
+                (
+                    on(SubmittedManifest, lifecycle.receive, accept=True),
+                    on(DisputedManifest, lifecycle.dispute, accept=True),
+                    on(DisputeWithdrawnManifest, lifecycle.withdraw_dispute, accept=True),
+                    on(GivenUpManifest, lifecycle.give_up, accept=True),
+                ),
+                lifecycle.refuse,
             ),
             Subscription(
                 INSURER_RESPONSES,
-                {
-                    "acknowledged": on_acknowledged,
-                    "returned": on_returned,
-                    "disputed": on_disputed,
-                    "dispute_withdrawn": on_dispute_withdrawn,
-                    "decided": on_decided,
-                },
-                on_refused,
+                (
+                    on(AcknowledgedManifest, lifecycle.acknowledge, accept=True),
+                    on(ReturnedManifest, lifecycle.return_unprocessed, accept=True),
+                    on(DisputedManifest, lifecycle.dispute, accept=True),
+                    on(DisputeWithdrawnManifest, lifecycle.withdraw_dispute, accept=True),
+                    on(DecidedManifest, lifecycle.decide, accept=True),
+                ),
+                lifecycle.refuse,
             ),
-            Subscription(SETTLEMENT_OUTCOMES, dict.fromkeys(types_on(SETTLEMENT_OUTCOMES), on_outcome), on_refused),
+            Subscription(SETTLEMENT_OUTCOMES, (on(Outcome, lifecycle.follow_money),), lifecycle.refuse),
         ),
         routers=(claims_routes(deps),),
         two_person_actions=TWO_PERSON_ACTIONS,

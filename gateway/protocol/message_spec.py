@@ -36,6 +36,11 @@ class Content(StrEnum):
     """The hash is that of the message's own dossier."""
 
 
+def types_of(model: type[Message]) -> tuple[str, ...]:
+    """Return what may stand in the field `type` of a message: one name, or more where several share a model."""
+    return get_args(model.model_fields["type"].annotation)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSpec:
     """`name` is that of the module and of the committed schema; the types on the wire are those of `model.type`.
@@ -53,8 +58,7 @@ class MessageSpec:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """Return what stands in the model's field `type`: one name, or more where several share the model."""
-        return get_args(self.model.model_fields["type"].annotation)
+        return types_of(self.model)
 
     @property
     def is_manifest(self) -> bool:

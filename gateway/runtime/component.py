@@ -1,23 +1,30 @@
 """What a component offers to its role: subscriptions, routes, jobs, schema. Roles compose components; nothing else.
 
-A handler is `async on_<message>(tx, deps, delivery)`; a `prepare` runs before the work, outside any transaction, for
-cryptography. A job is a timer. `Deps` are frozen; what a component needs from another is a small port in them.
+A handler is a use case, registered for the message it takes: `on(DecidedManifest, actions.decide)`. A `prepare` runs
+before the work, outside any transaction, for cryptography; the handler gets what it returns. A job is a timer. `Deps`
+are frozen; what a component needs from another is a small port in them.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from functools import cached_property
+from typing import Any, Generic, TypeVar, overload
 
 from fastapi import APIRouter
 from sqlalchemy import MetaData
 
+from gateway.protocol.acceptance import check_acceptance
 from gateway.protocol.errors import GatewayError
 from gateway.protocol.exchange import Exchange, Manifest, Message, Stamp
+from gateway.protocol.message_spec import types_of
+from gateway.protocol.registry import Directory
 from gateway.runtime.bus.port import Fetched
 from gateway.runtime.storage.database import Transaction
 
+D = TypeVar("D")
 M = TypeVar("M", bound=Message)
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,50 +38,110 @@ class Delivery:
     received_at: datetime
     manifest: Manifest | None
     message: Message | None
-    prepared: Any = None
 
     @property
     def trace(self) -> str | None:
         return self.fetched.trace
 
-    def manifest_as(self, model: type[M]) -> M:
-        """Return the manifest as the type that the subscription's table promised."""
-        if not isinstance(self.manifest, model):
-            raise TypeError(f"{self.stamp.type} is no {model.__name__}")
-        return self.manifest
-
-    def message_as(self, model: type[M]) -> M:
-        """Return the role's message as the type that the subscription's table promised."""
-        if not isinstance(self.message, model):
-            raise TypeError(f"{self.stamp.type} is no {model.__name__}")
-        return self.message
+    @property
+    def body(self) -> Manifest | Message | None:
+        """What the message says: a party's manifest, or a role's own message."""
+        return self.manifest or self.message
 
     @property
     def case_id(self) -> str:
         """The case that the message is about; its key where it names none."""
-        return str(getattr(self.manifest or self.message, "case_id", self.fetched.key))
-
-    def with_prepared(self, prepared: Any) -> "Delivery":
-        return replace(self, prepared=prepared)
+        return str(getattr(self.body, "case_id", self.fetched.key))
 
 
-Handler = Callable[[Transaction, Any, Delivery], Awaitable[None]]
-Prepare = Callable[[Any, Delivery], Awaitable[Any]]
+Apply = Callable[[Transaction, Directory], Awaitable[None]]
+"""What is left to do with a message once it is prepared: all of it in the work that admits it."""
 
 
-class OnRefused(Protocol):
-    async def __call__(self, tx: Transaction, deps: Any, delivery: Delivery, error: GatewayError) -> None:
-        """Tell the author: write a signed `rejected` and an audit record in the transaction that advances the inbox."""
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A verified and prepared message, with what is left to do with it."""
+
+    delivery: Delivery
+    apply: Apply
+
+    @property
+    def trace(self) -> str | None:
+        return self.delivery.trace
+
+
+OnRefused = Callable[[Transaction, D, Delivery, GatewayError], Awaitable[None]]
+"""Tells the author: writes a signed `rejected` and a record in the transaction that advances the inbox."""
 
 
 @dataclass(frozen=True)
-class Subscription:
-    """One topic as a component reads it: message type → handler."""
+class Registration(Generic[D]):
+    """One message as a component takes it; `on` makes it. `bind` prepares, outside any transaction."""
+
+    model: type[Message]
+    accept: bool
+    bind: Callable[[D, Delivery], Awaitable[Apply]]
+
+
+@overload
+def on(
+    model: type[M], handler: Callable[[Transaction, D, Delivery, M], Awaitable[None]], *, accept: bool = False
+) -> Registration[D]: ...
+
+
+@overload
+def on(
+    model: type[M],
+    handler: Callable[[Transaction, D, Delivery, M, P], Awaitable[None]],
+    *,
+    prepare: Callable[[D, Delivery, M], Awaitable[P]],
+    accept: bool = False,
+) -> Registration[D]: ...
+
+
+def on(
+    model: type[Message],
+    handler: Callable[..., Awaitable[None]],
+    *,
+    prepare: Callable[[Any, Delivery, Any], Awaitable[object]] | None = None,
+    accept: bool = False,
+) -> Registration[Any]:
+    """Register the handler of a message, and what prepares it; both get the message as `model`.
+
+    With `accept`, each clear field of a party's manifest must stand in its table (`acceptance.py`) before the handler
+    runs. That is where a message newly comes in; what is stored is never asked.
+    """
+    if accept and not issubclass(model, Manifest):
+        raise TypeError(f"{model.__name__} is not signed by a party")
+
+    async def bind(deps: Any, delivery: Delivery) -> Apply:
+        body = delivery.body
+        if not isinstance(body, model):
+            raise TypeError(f"{delivery.stamp.type} is not a {model.__name__}")
+        prepared = () if prepare is None else (await prepare(deps, delivery, body),)
+
+        async def apply(tx: Transaction, directory: Directory) -> None:
+            if accept and isinstance(body, Manifest):
+                check_acceptance(body, directory)
+            await handler(tx, deps, delivery, body, *prepared)
+
+        return apply
+
+    return Registration(model, accept, bind)
+
+
+@dataclass(frozen=True)
+class Subscription(Generic[D]):
+    """One topic as a component reads it. Each message of the topic is registered once."""
 
     topic: str
-    handlers: Mapping[str, Handler]
-    on_refused: OnRefused
-    prepare: Mapping[str, Prepare] | None = None
+    registrations: tuple[Registration[D], ...]
+    on_refused: OnRefused[D]
+
+    @cached_property
+    def handlers(self) -> dict[str, Registration[D]]:
+        """Type on the wire → its registration."""
+        return {kind: taken for taken in self.registrations for kind in types_of(taken.model)}
 
 
 Take = Callable[[Any, list[Fetched]], Awaitable[None]]
@@ -141,7 +208,7 @@ class Component:
     metadata: MetaData
     migrations: str
     """The package that holds the migrations, e.g. `gateway.claims.migrations`."""
-    subscriptions: tuple[Subscription, ...] = ()
+    subscriptions: tuple[Subscription[Any], ...] = ()
     writer: str = ""
     """The key of all its works where its timers lock the rows of many cases; else each case's. One key, one writer:
     works that lock the same rows in different orders must share it, or their batches wait for each other."""

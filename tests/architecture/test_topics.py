@@ -2,8 +2,10 @@
 
 import pytest
 
+from gateway.claims.payment import PaymentEvent
+from gateway.protocol.message_spec import types_of
 from gateway.protocol.messages import MANIFESTS, MESSAGES, types_on
-from gateway.protocol.topics import ROLE_OF, TOPICS
+from gateway.protocol.topics import HOSPITAL_REQUESTS, INSURER_RESPONSES, ROLE_OF, SETTLEMENT_OUTCOMES, TOPICS
 from gateway.runtime.component import Component
 from tests.architecture.components import components, names
 from tests.architecture.topic_table import PAGE, table
@@ -33,7 +35,25 @@ def test_every_message_of_a_topic_has_a_handler_and_every_handler_a_row(topic: s
         [subscription] = [one for one in components()[reader].subscriptions if one.topic == topic]
 
         assert set(subscription.handlers) == set(types_on(topic))
-        assert set(subscription.prepare or {}) <= set(subscription.handlers)
+        assert len(subscription.handlers) == sum(len(types_of(one.model)) for one in subscription.registrations)
+
+
+def test_core_checks_every_manifest_that_an_edge_passes_on_and_nobody_checks_it_again() -> None:
+    checked = {
+        (topic, reader): {one.accept for one in subscription.registrations}
+        for topic in MESSAGE_TOPICS
+        for reader in TOPICS[topic].readers
+        for subscription in components()[reader].subscriptions
+        if subscription.topic == topic
+    }
+
+    of_parties = {(topic, "gateway.claims") for topic in (HOSPITAL_REQUESTS, INSURER_RESPONSES)}
+    assert {where for where, accept in checked.items() if accept == {True}} == of_parties
+    assert {where for where, accept in checked.items() if accept == {False}} == set(checked) - of_parties
+
+
+def test_core_s_payment_machine_knows_every_outcome_that_settlement_may_tell() -> None:
+    assert {PaymentEvent(kind) for kind in types_on(SETTLEMENT_OUTCOMES)} <= set(PaymentEvent)
 
 
 def test_no_component_subscribes_to_a_topic_that_has_no_row() -> None:

@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Executable, Row, text
 
 from gateway.protocol.errors import RetryError
 from gateway.protocol.exchange import Exchange
+from gateway.protocol.messages.void_asked import VoidAsked
 from gateway.protocol.registry import Directory
 from gateway.protocol.topics import SETTLEMENT_REQUESTS
 from gateway.runtime.bus.port import BusRecord, Consumer, Fetched, Offsets
-from gateway.runtime.component import Delivery, Prepare
+from gateway.runtime.component import Delivery
 from gateway.runtime.custody.keys import TrustHolder
 from gateway.runtime.delivery.offsets import Progress
 from gateway.runtime.delivery.worker import RECORDS_MAX
@@ -26,7 +27,7 @@ from gateway.runtime.storage.database import Database, DatabaseAwayError, Parame
 from tests.conftest import MakeDatabase
 from tests.parties import world
 from tests.postgres import postgres
-from tests.streams import METADATAS, Handle, Stream, a_component, a_record, a_stream, nothing
+from tests.streams import METADATAS, Handle, Prepare, Stream, a_component, a_record, a_stream, nothing
 from tests.walk import until
 
 T = TypeVar("T")
@@ -357,8 +358,8 @@ async def test_offsets_are_committed_together_never_early_and_to_the_end_when_id
 async def test_a_worker_that_is_asked_to_end_finishes_its_round_and_commits_it(make_stream: MakeStream) -> None:
     begun, going_on = asyncio.Event(), asyncio.Event()
 
-    async def slow(deps: None, delivery: Delivery) -> None:
-        del deps, delivery
+    async def slow(deps: None, delivery: Delivery, message: VoidAsked) -> None:
+        del deps, delivery, message
         begun.set()
         await going_on.wait()
 

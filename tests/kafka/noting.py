@@ -18,13 +18,14 @@ from gateway.protocol.clock import VirtualClock
 from gateway.protocol.errors import GatewayError
 from gateway.protocol.exchange import parse_message
 from gateway.protocol.jose import PrivateKey
+from gateway.protocol.messages.submitted import SubmittedManifest
 from gateway.protocol.registry import SignedRelease, Trust
 from gateway.protocol.topics import HOSPITAL_REQUESTS
 from gateway.runtime.bus.kafka import KafkaBus
 from gateway.runtime.bus.kafka_client import KafkaLimits
 from gateway.runtime.bus.kafka_config import KafkaAccess
 from gateway.runtime.bus.port import Bus, BusRecord
-from gateway.runtime.component import Component, Delivery, Subscription
+from gateway.runtime.component import Component, Delivery, Subscription, on
 from gateway.runtime.custody.case_secrets import Vault
 from gateway.runtime.custody.keys import TrustHolder
 from gateway.runtime.delivery.outbox import Admission, Outbox, Sender
@@ -70,17 +71,17 @@ def a_worker(database: Database, bus: Bus, trust: TrustHolder) -> Worker:
     clock = VirtualClock(NOW)
     key = PrivateKey.generate("core/stamp/1", "Ed25519")
     sender = Sender("core", "hosted", key, Vault(bytes(range(32))), trust, clock)
-    subscription = Subscription(HOSPITAL_REQUESTS, {"submitted": _note}, _refused)
+    subscription = Subscription(HOSPITAL_REQUESTS, (on(SubmittedManifest, _note),), _refused)
     component = Component("noting", None, METADATA, "", (subscription,))
     return Worker(component, "core", database, bus, Outbox(sender, Admission(1_000_000, 1 << 40)), trust, clock)
 
 
-async def _note(tx: Transaction, deps: Any, delivery: Delivery) -> None:
-    del deps
+async def _note(tx: Transaction, deps: None, delivery: Delivery, manifest: SubmittedManifest) -> None:
+    del deps, manifest
     await tx.execute(insert(notes), {"key": delivery.stamp.key, "seq": delivery.stamp.seq})
 
 
-async def _refused(tx: Transaction, deps: Any, delivery: Delivery, error: GatewayError) -> None:
+async def _refused(tx: Transaction, deps: None, delivery: Delivery, error: GatewayError) -> None:
     del tx, deps, delivery
     raise error
 

@@ -101,11 +101,10 @@ def _dispute(deps: Deps, manifest: TheirAnswer, differences: tuple[str, ...]) ->
     return Dispute(disputed, sign(payload, deps.keyring.named(f"{hospital}/sign/"), Typ.MANIFEST))
 
 
-async def store_answer(tx: Transaction, deps: Deps, delivery: Delivery, manifest: TheirAnswer) -> None:
+async def store_answer(
+    tx: Transaction, deps: Deps, delivery: Delivery, manifest: TheirAnswer, prepared: Prepared
+) -> None:
     """Keep an opened answer, tell the hospital, record it, and send the dispute if there is one."""
-    prepared = delivery.prepared
-    if not isinstance(prepared, Prepared):
-        raise TypeError("an answer comes prepared")
     claim = await store.load_for_update(tx, manifest.claim_id)
     await store.save_answer(tx, claim, prepared.box, prepared.differences)
     shown: dict[str, Any] = {"state": claim.state, "payment_state": claim.payment_state}
@@ -146,7 +145,7 @@ async def _send_dispute(tx: Transaction, deps: Deps, delivery: Delivery, claim: 
     await deps.outbox.add(tx, post)
 
 
-async def follow_state(tx: Transaction, deps: Deps, message: ClaimState) -> None:
+async def follow_state(tx: Transaction, deps: Deps, _: Delivery, message: ClaimState) -> None:
     """Take over where core says the claim stands; an older revision of core changes nothing."""
     claim = await store.follow(tx, message)
     if claim is not None:
@@ -189,7 +188,7 @@ async def _tell_opened(
     await deps.outbox.add(tx, _record(deps, "answer.opened", claim, delivery, clear))
 
 
-async def take_rejection(tx: Transaction, deps: Deps, message: Rejected) -> None:
+async def take_rejection(tx: Transaction, deps: Deps, _: Delivery, message: Rejected) -> None:
     """Show the hospital that core refused a message of its, with the code and every fault."""
     claim = await store.load_for_update(tx, message.claim_id)
     await store.save_rejection(tx, claim, message)

@@ -33,7 +33,7 @@ from gateway.protocol.records import record
 from gateway.protocol.topics import MONEY_TOPICS, ROLE_OF, TOPICS
 from gateway.protocol.verification import verify_exchange
 from gateway.runtime.bus.port import Bus, Consumer, Fetched
-from gateway.runtime.component import Component, Delivery, Subscription
+from gateway.runtime.component import Component, Delivery, Ready, Subscription
 from gateway.runtime.custody.keys import TrustHolder
 from gateway.runtime.delivery import inbox
 from gateway.runtime.delivery.inbox import Admitted
@@ -212,14 +212,14 @@ class Worker:
     async def process(self, fetched: Sequence[Fetched]) -> None:
         """Take records in order; returns once what became of each is durable. Raises only if that is unknown."""
         verified = [await self._verify(record) for record in fetched]
-        ready = [delivery for delivery in verified if delivery is not None]
+        ready = [message for message in verified if message is not None]
         results = await asyncio.gather(*map(self._apply, ready), return_exceptions=True)
-        for delivery, result in zip(ready, results, strict=True):
+        for message, result in zip(ready, results, strict=True):
             if isinstance(result, BaseException):
-                await self._settle(delivery, result)
+                await self._settle(message.delivery, result)
 
     @of_message
-    async def _verify(self, fetched: Fetched) -> Delivery | None:
+    async def _verify(self, fetched: Fetched) -> Ready | None:
         """Verify and prepare one record; what cannot go on is parked or quarantined here, and None returned."""
         try:
             delivery = self._read(fetched)
@@ -235,7 +235,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 a fault of ours; raised again, it would hold up its batch for ever
             await self._halt(fetched, None, type(error).__name__)
             return None
-        return await self._prepare(self._subscription(fetched.topic), delivery)
+        return await self._prepare(delivery)
 
     def _read(self, fetched: Fetched) -> Delivery:
         exchange = Exchange.decode(fetched.value)
@@ -259,25 +259,23 @@ class Worker:
             verified.message,
         )
 
-    async def _prepare(self, subscription: Subscription, delivery: Delivery) -> Delivery | None:
-        prepare = (subscription.prepare or {}).get(delivery.stamp.type)
-        if prepare is None:
-            return delivery
+    async def _prepare(self, delivery: Delivery) -> Ready | None:
+        registration = self._subscription(delivery.fetched.topic).handlers[delivery.stamp.type]
         try:
-            return delivery.with_prepared(await prepare(self.component.deps, delivery))
+            return Ready(delivery, await registration.bind(self.component.deps, delivery))
         except Exception as error:  # noqa: BLE001 an error while preparing ends like one in the handler
             await self._settle(delivery, error)
             return None
 
     @of_message
-    async def _apply(self, delivery: Delivery) -> None:
-        subscription = self._subscription(delivery.fetched.topic)
+    async def _apply(self, message: Ready) -> None:
+        delivery = message.delivery
 
         async def work(tx: Transaction) -> Admitted:
             admitted = await inbox.admit(tx, self.group, delivery.stamp)
             if admitted is Admitted.APPLY:
                 failpoints.reach("consumer.after_inbox")
-                await subscription.handlers[delivery.stamp.type](tx, self.component.deps, delivery)
+                await message.apply(tx, self.trust.directory)
                 failpoints.reach("consumer.before_commit")
             if admitted is Admitted.GAP:
                 where = (self.group, delivery.fetched, delivery.stamp)
@@ -396,5 +394,5 @@ class Worker:
         in_order = sorted(found, key=lambda row: (row.topic, row.key, row.epoch, row.seq))
         return [Fetched(row.topic, row.partition, row.offset, row.key, row.value, parked=True) for row in in_order]
 
-    def _subscription(self, topic: str) -> Subscription:
+    def _subscription(self, topic: str) -> Subscription[Any]:
         return next(found for found in self.component.subscriptions if found.topic == topic)
