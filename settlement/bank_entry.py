@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import Self
 
 from gateway.protocol.canonical import canonical, sha256_hex
 from gateway.protocol.money import Money
@@ -96,6 +97,24 @@ class BankEntry:
     def signed(self) -> Money:
         """The amount as the account's balance moves: a credit positive, a debit negative."""
         return self.amount if self.side is Side.CREDIT else -self.amount
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The bank entry that was taken as this batch's debit or credit.
+
+    `origin` and `servicer_ref` are None on sides that were seen before they were kept.
+    """
+
+    entry_key: str
+    uetr: str | None
+    amount: Money
+    origin: str | None = None
+    servicer_ref: str | None = None
+
+    @classmethod
+    def of(cls, entry: BankEntry) -> Self:
+        return cls(entry.key, entry.uetr, entry.amount, entry.origin or None, entry.servicer_ref)
 
 
 @dataclass(frozen=True, slots=True)

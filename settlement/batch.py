@@ -17,6 +17,7 @@ from typing import Any, Self
 from gateway.protocol.canonical import canonical, sha256_hex
 from gateway.protocol.errors import ConflictError, ForbiddenError, IllegalTransitionError, InvalidInputError
 from gateway.protocol.money import Money, total
+from settlement.bank_entry import Seen
 from settlement.obligation import Actor, Obligation, Rule, rule
 from settlement.payment import AccountHolder, ChargeBearer, PaymentInstruction, RemittanceLine
 
@@ -147,20 +148,6 @@ class Approval:
     batch_hash: str
     approved_at: datetime
     statement: str
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The bank entry that was taken as this batch's debit or credit.
-
-    `origin` and `servicer_ref` are None on sides that were seen before they were kept.
-    """
-
-    entry_key: str
-    uetr: str | None
-    amount: Money
-    origin: str | None = None
-    servicer_ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

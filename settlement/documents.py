@@ -7,7 +7,8 @@ from typing import Any
 
 from gateway.protocol.clock import parse_rfc3339, rfc3339
 from gateway.protocol.money import Money
-from settlement.batch import Approval, Batch, Member, Seen, State
+from settlement.bank_entry import Seen
+from settlement.batch import Approval, Batch, Member, State
 from settlement.payment import AccountHolder, Agent
 
 

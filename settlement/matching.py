@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.protocol.money import Money
-from settlement.bank_entry import BankEntry, Side
-from settlement.batch import Batch, Event, Seen
+from settlement.bank_entry import BankEntry, Seen, Side
+from settlement.batch import Batch, Event
 from settlement.obligation import Actor
 
 

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from gateway.protocol.clock import business_date
 from gateway.protocol.money import Money
-from settlement.bank_entry import BankEntry, Side
-from settlement.batch import Batch, Seen
+from settlement.bank_entry import BankEntry, Seen, Side
+from settlement.batch import Batch
 from settlement.ledger import Entry, credit_seen, debit_seen, into_suspense
 from settlement.matching import Break, BreakKind, Outcome, Replayed, match
 from settlement.obligation import Event, Obligation
@@ -69,7 +69,7 @@ def refuse(entry: BankEntry, batch_id: str | None, code: str, parties: Mapping[s
 
 def _take(entry: BankEntry, batch: Batch, outcome: Outcome, surplus: Money, at: datetime) -> Placement:
     """Advance the batch by the entry that is its debit or credit."""
-    seen = Seen(entry.key, entry.uetr, entry.amount, entry.origin or None, entry.servicer_ref)
+    seen = Seen.of(entry)
     value_date = entry.value_date or business_date(at)
     if entry.side is Side.DEBIT:
         party, after, events = batch.payer, batch.debit_seen(seen), [Event.DEBIT_SEEN]

@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime
 
 from gateway.protocol.identifier_checks import mod_11_10_check, mod_97_10_check
 from gateway.protocol.money import Money
-from settlement.bank_entry import BankEntry, Side
-from settlement.batch import Approval, Batch, Seen
+from settlement.bank_entry import BankEntry, Seen, Side
+from settlement.batch import Approval, Batch
 from settlement.obligation import Obligation
 from settlement.payment import AccountHolder, Agent, PaymentInstruction
 from settlement.ports import BankProfile
@@ -127,7 +127,7 @@ def an_entry(
 
 
 def seen(entry: BankEntry) -> Seen:
-    return Seen(entry.key, entry.uetr, entry.amount)
+    return Seen.of(entry)
 
 
 def a_profile(rmb_purpose_field: str = "unset") -> BankProfile:
