@@ -295,6 +295,13 @@ async def test_title_and_fix_are_told_in_the_callers_language(
     assert answer.headers["vary"] == "Accept-Language"
 
 
+@pytest.mark.parametrize("name", ["Authorization", "Content-Type", "Idempotency-Key", "If-Match"])
+async def test_a_field_that_decides_who_asks_for_what_stands_once(http: httpx2.AsyncClient, name: str) -> None:
+    answer = await http.get("/hk/v1/bug", headers=[(name, "a"), (name.lower(), "a")])
+
+    assert (answer.status_code, problem(answer)["code"]) == (400, "http.field-repeated")
+
+
 async def test_several_accept_language_fields_are_one_list(http: httpx2.AsyncClient) -> None:
     """A proxy may split or add fields; their order is that of one list (RFC 9110 section 5.3)."""
     fields = [("Accept-Language", "fr;q=0.9"), ("Accept-Language", "zh-HK;q=0.8, en;q=0.1")]

@@ -68,6 +68,9 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,2
 
 _PATH = re.compile(r"[!-~]*")
 
+_ONCE = frozenset((b"authorization", b"content-type", b"idempotency-key", b"if-match"))
+"""Fields that decide who asks for what, and count once (RFC 9110 section 5.3): of two, a proxy may read the other."""
+
 
 class MethodNotAllowedError(RefuseError):
     status = 405
@@ -346,6 +349,9 @@ def _refusal_of(scope: Scope) -> GatewayError | None:
         return MalformedInputError("http.host")
     if hosts and _HOST.fullmatch(hosts[0]) is None:
         return MalformedInputError("http.host")
+    names = [name for name, _ in scope["headers"] if name in _ONCE]
+    if len(names) != len(set(names)):
+        return MalformedInputError("http.field-repeated")
     if _PATH.fullmatch(scope["path"]) is None:
         return NotFoundError("http.not-found")
     return None
