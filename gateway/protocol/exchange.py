@@ -147,9 +147,15 @@ class Posted:
     def decode(cls, raw: bytes) -> "Posted":
         if len(raw) > EXCHANGE_BYTES_MAX:
             raise TooLargeError("exchange.too-large", facts={"bytes_max": EXCHANGE_BYTES_MAX})
-        parts = _strings(read_json_object(raw, bytes_max=EXCHANGE_BYTES_MAX))
-        if not {"manifest"} <= set(parts) <= {"manifest", "dossier"}:
-            raise MalformedInputError("exchange.malformed")
+        parts = read_json_object(raw, bytes_max=EXCHANGE_BYTES_MAX)
+        names = ("manifest", "dossier")
+        faults = [] if "manifest" in parts else [Fault("field.missing", "/manifest")]
+        faults += [Fault("field.string-type", f"/{name}") for name in names if not isinstance(parts.get(name, ""), str)]
+        if not set(parts) <= set(names):
+            # an unknown name came from outside too, so the object it is in stands for it
+            faults.append(Fault("field.extra-forbidden"))
+        if faults:
+            raise MalformedInputError("exchange.malformed", faults=faults)
         return cls(**parts)
 
 

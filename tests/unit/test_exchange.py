@@ -269,3 +269,18 @@ def test_the_time_window_is_closed_on_both_sides() -> None:
 def test_any_text_gives_a_payload_or_the_one_error(token: str) -> None:
     with pytest.raises(MalformedInputError):
         read_payload(token)
+
+
+def test_everything_that_is_wrong_with_a_posted_object_is_named_at_its_place() -> None:
+    found = {"dossier": 7, "QQ-canary": "x"}
+
+    with pytest.raises(MalformedInputError) as refused:
+        Posted.decode(compact(found))
+
+    named = [(fault.code, fault.pointer) for fault in refused.value.faults]
+    assert named == [("field.missing", "/manifest"), ("field.string-type", "/dossier"), ("field.extra-forbidden", "")]
+    wrong_manifests: tuple[Any, ...] = (None, 7, {})
+    for wrong in wrong_manifests:
+        with pytest.raises(MalformedInputError) as refused:
+            Posted.decode(compact({"manifest": wrong}))
+        assert [(one.code, one.pointer) for one in refused.value.faults] == [("field.string-type", "/manifest")]
