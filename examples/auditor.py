@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.client import ApiProblem, AuditorClient, Profile
+from gateway.client import ApiProblem, AuditorClient, Profile, ProfileFileError
 from gateway.protocol.clock import SystemClock
+from gateway.protocol.errors import GatewayError
 
 
 async def logged_events(auditor: AuditorClient, case_id: str, year: int) -> Sequence[Mapping[str, Any]]:
@@ -66,5 +67,16 @@ async def main() -> int:
         return prove(options.case_id, f"{auditor.log_url(year)}/", profiles / "log-trust.json")
 
 
+def end() -> int:
+    """Run it; what stops it (nobody listens, a refusal, a wrong folder) is one sentence on stderr and exit code 1."""
+    try:
+        return asyncio.run(main())
+    except GatewayError as error:
+        print(f"{error.code}: {error.sentence}", file=sys.stderr)
+    except (ApiProblem, ProfileFileError, OSError) as error:
+        print(f"{error} {error.fix}" if isinstance(error, ApiProblem) else error, file=sys.stderr)
+    return 1
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(end())

@@ -15,8 +15,9 @@ import secrets
 import sys
 from pathlib import Path
 
-from gateway.client import ApiProblem, HospitalClient, Profile
+from gateway.client import ApiProblem, HospitalClient, Profile, ProfileFileError
 from gateway.protocol.canonical import compact, read_json_object
+from gateway.protocol.errors import GatewayError
 
 INSURER = "ins-lantau"
 PAID = {"reconciled", "settled_outside", "voided"}
@@ -79,5 +80,16 @@ async def main() -> int:
     return 0
 
 
+def end() -> int:
+    """Run it; what stops it (nobody listens, a refusal, a wrong folder) is one sentence on stderr and exit code 1."""
+    try:
+        return asyncio.run(main())
+    except GatewayError as error:
+        print(f"{error.code}: {error.sentence}", file=sys.stderr)
+    except (ApiProblem, ProfileFileError, OSError) as error:
+        print(f"{error} {error.fix}" if isinstance(error, ApiProblem) else error, file=sys.stderr)
+    return 1
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(end())

@@ -15,7 +15,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from gateway.client import DecisionEntry, InsurerClient, OpenedClaim, Profile
+from gateway.client import ApiProblem, DecisionEntry, InsurerClient, OpenedClaim, Profile, ProfileFileError
+from gateway.protocol.errors import GatewayError
 from gateway.protocol.money import Money
 
 NOT_COVERED = "G003"
@@ -91,5 +92,16 @@ async def main() -> int:
     return 0
 
 
+def end() -> int:
+    """Run it; what stops it (nobody listens, a refusal, a wrong folder) is one sentence on stderr and exit code 1."""
+    try:
+        return asyncio.run(main())
+    except GatewayError as error:
+        print(f"{error.code}: {error.sentence}", file=sys.stderr)
+    except (ApiProblem, ProfileFileError, OSError) as error:
+        print(f"{error} {error.fix}" if isinstance(error, ApiProblem) else error, file=sys.stderr)
+    return 1
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(end())

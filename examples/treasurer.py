@@ -16,8 +16,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from gateway.client import ApiProblem, Profile, TreasurerClient
+from gateway.client import ApiProblem, Profile, ProfileFileError, TreasurerClient
 from gateway.client.treasurer import Batch
+from gateway.protocol.errors import GatewayError
 from gateway.protocol.money import Money
 
 
@@ -67,5 +68,16 @@ async def main() -> int:
     return 0
 
 
+def end() -> int:
+    """Run it; what stops it (nobody listens, a refusal, a wrong folder) is one sentence on stderr and exit code 1."""
+    try:
+        return asyncio.run(main())
+    except GatewayError as error:
+        print(f"{error.code}: {error.sentence}", file=sys.stderr)
+    except (ApiProblem, ProfileFileError, OSError) as error:
+        print(f"{error} {error.fix}" if isinstance(error, ApiProblem) else error, file=sys.stderr)
+    return 1
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(end())

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,6 +92,27 @@ def test_an_insurer_who_waits_in_vain_and_an_auditor_of_an_unknown_case_say_so(d
     assert (insurer_code, auditor_code) == (1, 1)
     assert insurer_complaints == "no claim in 1 s\n"
     assert auditor_complaints == "the case is not in a signed checkpoint after 1 s\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("hospital", ()), ("insurer", ()), ("treasurer", ("ins-lantau-treasurer-1",)), ("auditor", ("case_a",))],
+)
+def test_an_example_that_reaches_nobody_or_has_no_profile_says_so_in_one_line(
+    data: Path, tmp_path: Path, name: str, words: tuple[str, ...]
+) -> None:
+    for profile in (data / "profiles").glob("*.json"):
+        aside = tmp_path / "unserved" / "profiles" / profile.name
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:1", profile.read_text()))
+        aside.chmod(0o600)
+    shutil.copytree(data / "bills", tmp_path / "unserved" / "bills")
+
+    code, _, complaints = run(name, tmp_path / "unserved", *words)
+    elsewhere_code, _, elsewhere = run(name, tmp_path / "elsewhere", *words)
+
+    assert (code, complaints) == (1, "client.connection-refused: Nothing listens at the gateway's address.\n")
+    assert (elsewhere_code, elsewhere.count("\n")) == (1, 1), elsewhere
 
 
 def test_a_treasurer_cannot_approve_the_same_batch_twice(data: Path) -> None:
