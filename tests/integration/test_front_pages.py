@@ -116,3 +116,12 @@ async def test_a_role_that_runs_alone_lists_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/docs/../pyproject.toml", "/docs/%2e%2e/pyproject.toml", "/docs/nowhere.md"])
 async def test_nothing_but_the_guides_is_served_as_a_guide(http: httpx2.AsyncClient, path: str) -> None:
     assert (await http.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/log", "/sz", "/witness/sz", "/docs"])
+async def test_a_page_whose_last_slash_was_left_out_is_one_step_away(http: httpx2.AsyncClient, path: str) -> None:
+    first = await http.get(path, headers={"Accept": BROWSER, "Host": "elsewhere.example"})
+
+    assert first.status_code == 308
+    assert urljoin(f"{BASE}{path}", first.headers["location"]) == f"{BASE}{path}/"
+    assert (await http.get(f"{path}/", headers={"Accept": BROWSER})).status_code == 200

@@ -124,9 +124,16 @@ def front_routes(title: str, version: str, faces: Mapping[str, str], guides: Pat
         return answer_page(request, Page(title, f"Version {version}. What this process serves:", sections), body)
 
     routes.include_router(style_routes())
+    for path in (*faces, *(["/docs"] if names else [])):
+        routes.add_api_route(path.rstrip("/"), _to_page, methods=["GET"])
     if names:
         _add_guides(routes, guides, names)
     return routes
+
+
+async def _to_page(request: Request) -> Response:
+    """Send a person who left the slash out to the page, by a relative reference: no `Host` enters it."""
+    return Response(None, 308, {"location": f"{request.url.path.rpartition('/')[2]}/", "cache-control": "no-cache"})
 
 
 def _links_of(prefix: str) -> list[Link]:
