@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, update
+from structlog.testing import capture_logs
 
 from audit.leaf import parse_leaf, restart_link
 from audit.proof import split_entry
@@ -180,6 +181,23 @@ async def test_a_role_that_gets_no_answer_starts_and_stops_sending_once_it_learn
 
     assert len(role.bus.taken) == before
     assert "older backup" in str(await role.watch.why_unready())
+
+
+async def test_that_nobody_answers_is_told_once_and_its_end_too(role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
+    await grown(role, 1)
+    role.log.reachable = False
+    with capture_logs() as early:
+        await role.watch.check()
+    monkeypatch.setattr("gateway.runtime.delivery.source_watch.UNANSWERED_TOLD_S", -1.0)
+    with capture_logs() as lines:
+        for _ in range(3):
+            await role.watch.check()
+        role.log.reachable = True
+        for _ in range(2):
+            await role.watch.check()
+
+    assert early == []
+    assert [line["event"] for line in lines] == ["source.unanswered", "source.answered"]
 
 
 async def test_nobody_else_can_stop_a_role(role: Role) -> None:

@@ -30,6 +30,8 @@ ASK_S = 15.0
 ASK_AGAIN_S = 5.0
 """While no answer has come yet."""
 ANSWER_S_MAX = 5.0
+UNANSWERED_TOLD_S = 20.0
+"""Roles start in any order, and the log knows no role before the first registry release: neither is worth a line."""
 UNKNOWN_STATUS = 404
 
 AskLog = Callable[[str], Awaitable[Incoming]]
@@ -116,6 +118,7 @@ class SourceWatch:
     stopped: str | None = None
     """Why the log takes nothing more of this role, as the audit role says; only shown, never acted on."""
     _answered_at: float = field(default_factory=time.monotonic)
+    _unanswered_told: bool = False
 
     def __post_init__(self) -> None:
         SOURCE_UNANSWERED.labels(self.source).set_function(lambda: time.monotonic() - self._answered_at)
@@ -127,9 +130,12 @@ class SourceWatch:
             answer = await self.ask_last()
             behind = await self.database.read(partial(is_behind, last=answer.last))
         except (GatewayError, TimeoutError) as error:
-            log.info("source.unanswered", source=self.source, error=type(error).__name__)
+            self._tell_unanswered(error)
             return False
         self._answered_at = time.monotonic()
+        if self._unanswered_told:
+            self._unanswered_told = False
+            log.info("source.answered", source=self.source)
         self.stopped = answer.stopped
         if behind and answer.last is not None and self.admission.behind is None:
             self.admission.behind = (
@@ -190,6 +196,12 @@ class SourceWatch:
             raise MalformedInputError("json.malformed")
         body = read_entry(entry.encode(), self.source, self.keys)
         return LoggedEntry(int(body.get("ep", FIRST_EPOCH)), int(body["sq"]), body["eid"], body["typ"], body["t"])
+
+    def _tell_unanswered(self, error: Exception) -> None:
+        """Tell once that nobody answers, and not at every question; the gauge says for how long."""
+        if not self._unanswered_told and time.monotonic() - self._answered_at > UNANSWERED_TOLD_S:
+            self._unanswered_told = True
+            log.warning("source.unanswered", source=self.source, error=type(error).__name__)
 
     def _measure(self) -> None:
         standing = self.admission.behind is not None or self.stopped is not None
