@@ -59,7 +59,8 @@ def _refusal(problem: ApiProblem, profile: Profile, role: str) -> str:
     client, entry = profile.client_id, f"the registry entry of {profile.party}"
     if problem.code in ("auth.scope", "auth.scope-refused"):
         if SCOPE not in profile.scopes:
-            return f"The profile of {client} lacks the scope `{SCOPE}`; {entry} grants it (clients, `scopes`)."
+            missing = f"The profile of {client} lacks the scope `{SCOPE}`"
+            return f"{missing}: take an operator's profile, or have {entry} grant the scope (clients, `scopes`)."
         return f"The registry does not grant {client} the scope `{SCOPE}` for role {role}: see {entry} (clients)."
     if problem.code == "auth.client-unknown":
         return f"The registry does not list {client} for role {role}: see {entry} (clients, `roles`)."

@@ -167,8 +167,9 @@ async def test_the_doctor_names_the_scope_that_a_profile_lacks_and_where_it_is_g
 
         assert said.code == 1
         assert said.out == (
-            "sz: cannot be examined: The profile of hosp-nanshan-his lacks the scope `operate`; "
-            "the registry entry of hosp-nanshan grants it (clients, `scopes`).\n"
+            "sz: cannot be examined: The profile of hosp-nanshan-his lacks the scope `operate`: "
+            "take an operator's profile, "
+            "or have the registry entry of hosp-nanshan grant the scope (clients, `scopes`).\n"
         )
         assert "does not answer" not in said.out + elsewhere.out
         assert report["refused"] is True
