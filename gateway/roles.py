@@ -65,9 +65,9 @@ from gateway.runtime.web.http import create_app
 from gateway.runtime.web.http_client import Sender
 from gateway.runtime.web.links import front_routes
 from settlement.actions import Deps as SettlementDeps
+from settlement.banks import Banks
 from settlement.documents import account_holder
 from settlement.payment import AccountHolder
-from settlement.ports import BankProfile
 
 Mounts = Mapping[str, tuple[str, Sequence[Component]]]
 """Prefix → (title, components whose routes it has)."""
@@ -152,7 +152,7 @@ async def _core(process: RoleProcess, outside: Outside) -> Mounts:
 
 def _settlement(process: RoleProcess, outside: Outside) -> Component:
     folder = process.settings.folder
-    bank = BankProfile.read(read_json_object((folder / process.settings.own("bank_profile")).read_bytes()))
+    banks = Banks.read([read_json_object(path.read_bytes()) for path in process.settings.own_files("bank_profile")])
     calendar = load_calendar((folder / process.settings.own("calendar")).read_text(encoding="utf-8"))
 
     async def account(tx: Transaction, party: str, currency: str) -> AccountHolder:
@@ -163,8 +163,8 @@ def _settlement(process: RoleProcess, outside: Outside) -> Component:
             services=process.services,
             account=account,
             mirrored=participants_store.list_account_owners,
-            bank=bank,
-            send=outside.sender(bank.base_url).send,
+            banks=banks,
+            send=outside.sender(*banks.urls).send,
             calendars=(calendar,),
         )
     )

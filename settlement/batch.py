@@ -162,6 +162,8 @@ class Batch:
     members: tuple[Member, ...]
     uetr: str
     charge_bearer: ChargeBearer
+    bank: str = ""
+    """The bank's name in its profile; empty in a batch that was made while there was one only."""
     state: State = State.DRAFT
     replaces: tuple[str, ...] = ()
     """EndToEndIds of the rejected attempts that members of this one were in before."""
@@ -182,6 +184,7 @@ class Batch:
         creditor: AccountHolder,
         uetr: str,
         charge_bearer: ChargeBearer,
+        bank: str = "",
     ) -> Self:
         """Make a batch of open obligations of one payer, payee and currency; `InvalidInputError` otherwise.
 
@@ -205,6 +208,7 @@ class Batch:
             members=tuple(Member(found.obligation_id, found.amount) for found in chosen),
             uetr=uetr,
             charge_bearer=charge_bearer,
+            bank=bank,
             replaces=tuple(sorted({found.end_to_end_id for found in chosen if found.end_to_end_id})),
         )
 
@@ -363,11 +367,6 @@ class Batch:
         if not self.can(event, by):
             raise IllegalTransitionError("batch.wrong-state", allowed_actions=self.allowed_actions(by))
         return ALLOWED[self.state][event].to
-
-
-def batch_id_of(message_id: str) -> str:
-    """Return the id of the batch that would have this MsgId."""
-    return "bat_" + message_id.removeprefix("MSG").lower()
 
 
 def _holder_body(holder: AccountHolder) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gateway.protocol.errors import NotFoundError, RetryError
 from gateway.protocol.money import Money
 from gateway.runtime.storage.database import Transaction, one, rows
 from settlement.bank_entry import BankEntry
-from settlement.batch import Batch, batch_id_of
+from settlement.batch import Batch
 from settlement.batch import State as BatchState
 from settlement.documents import read_batch, write_batch
 from settlement.ledger import Account, Cause, Entry, Kind, Leg
@@ -129,9 +129,14 @@ async def list_candidates(tx: Transaction, entry: BankEntry) -> list[Batch]:
         batches.c.uetr.in_(ids),
         batches.c.end_to_end_id.in_(ids),
         batches.c.remittance_id.in_(ids),
-        batches.c.batch_id.in_([batch_id_of(name) for name in messages]),
+        batches.c.batch_id.in_([_batch_id_of(name) for name in messages]),
     )
     return [_batch(row) for row in await rows(tx, select(batches).where(fits).with_for_update())]
+
+
+def _batch_id_of(message_id: str) -> str:
+    """Return the id of the batch that would have this MsgId."""
+    return "bat_" + message_id.removeprefix("MSG").lower()
 
 
 def _batch(row: Row[Any]) -> Batch:

@@ -5,7 +5,9 @@ from datetime import UTC, date, datetime
 from gateway.protocol.identifier_checks import mod_11_10_check, mod_97_10_check
 from gateway.protocol.money import Money
 from settlement.bank_entry import BankEntry, Seen, Side
+from settlement.banks import read_profile
 from settlement.batch import Approval, Batch
+from settlement.channels.iso20022_http import Iso20022Http, Options
 from settlement.obligation import Obligation
 from settlement.payment import AccountHolder, Agent, PaymentInstruction
 from settlement.ports import BankProfile
@@ -130,17 +132,13 @@ def seen(entry: BankEntry) -> Seen:
     return Seen.of(entry)
 
 
-def a_profile(rmb_purpose_field: str = "unset") -> BankProfile:
-    return BankProfile.read(
+def a_profile(rmb_purpose_field: str = "unset") -> BankProfile[Options]:
+    return read_profile(
         {
             "bank": "SANDBOX-BANK",
             "channel": "iso20022_http",
             "rail": "rmb-chats",
-            "base_url": "http://bank.test/bank/",
-            "token": "synthetic-secret",
-            "charge_bearer": "SHAR",
-            "rmb_purpose_field": rmb_purpose_field,
-            "timeout_s": 10,
             "answer_within_s": 60,
+            "options": {**Iso20022Http().sample_options(), "rmb_purpose_field": rmb_purpose_field},
         }
     )

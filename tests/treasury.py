@@ -26,6 +26,7 @@ from settlement.actions import Deps
 from settlement.actions.booking import take_notifications
 from settlement.actions.obligations import void_obligation
 from settlement.actions.sending import make_batches
+from settlement.banks import Banks
 from settlement.batch import Batch
 from settlement.component import build
 from settlement.ledger import Entry, open_items, trial_balance
@@ -87,7 +88,7 @@ class Treasury:
             services=services,
             account=account,
             mirrored=mirrored,
-            bank=a_profile(),
+            banks=Banks((a_profile(),)),
             send=scripted.send,
             calendars=(Calendar.always_open("test", "always open"),),
         )
@@ -190,7 +191,7 @@ class Treasury:
 
     async def cursor(self) -> str:
         async def query(tx: Transaction) -> str:
-            return await store.load_cursor(tx, self.deps.bank.bank)
+            return await store.load_cursor(tx, self.deps.banks.profiles[0].bank)
 
         return await self.database.read(query)
 

@@ -143,6 +143,13 @@ class RoleSettings(BaseSettings):
             raise SettingsError(f"{self.folder.name}/settings.toml: [extra] lacks {name}")
         return self.extra[name]
 
+    def own_files(self, name: str) -> list[Path]:
+        """Return the files that `[extra]` names, by a path or by a pattern in a path's last part, in order of names."""
+        path = self.folder / self.own(name)
+        if paths := sorted(path.parent.glob(path.name)):
+            return paths
+        raise SettingsError(f"{self.folder.name}/settings.toml: [extra] {name} names no file")
+
     def own_as(self, name: str, parse: Callable[[str], T], what: str) -> T:
         """Read what `[extra]` says under `name` by `parse`; `SettingsError` asks for valid `what` where it refuses."""
         try:

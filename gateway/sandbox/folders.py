@@ -252,12 +252,14 @@ def _write_bank(sandbox: Sandbox) -> None:
         "bank": "bank-sandbox",
         "channel": "iso20022_http",
         "rail": "sandbox",
-        "base_url": sandbox.layout.inner_url_of("bank"),
-        "token": token,
-        "charge_bearer": "DEBT",
-        "rmb_purpose_field": "unset",
-        "timeout_s": 10,
         "answer_within_s": 60,
+        "options": {
+            "base_url": sandbox.layout.inner_url_of("bank"),
+            "token": token,
+            "charge_bearer": "DEBT",
+            "rmb_purpose_field": "unset",
+            "timeout_s": 10,
+        },
     }
     write_secret(sandbox.folder / "roles" / "core" / "bank-profile.json", pretty(profile).encode())
 

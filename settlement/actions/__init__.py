@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from gateway.protocol.calendars import Calendar
+from gateway.protocol.calendars import Calendar, joint_value_date
 from gateway.protocol.clock import business_date, rfc3339
 from gateway.protocol.hints import HINTS
 from gateway.protocol.messages.outcome import Outcome, OutcomeType
@@ -20,6 +20,7 @@ from gateway.protocol.topics import SETTLEMENT_OUTCOMES
 from gateway.runtime.delivery.outbox import Post
 from gateway.runtime.services import RoleDeps
 from gateway.runtime.storage.database import Transaction
+from settlement.banks import Banks, cutoff_passed
 from settlement.obligation import Obligation
 from settlement.payment import AccountHolder
 from settlement.ports import BankProfile
@@ -46,7 +47,7 @@ class Deps(RoleDeps):
     """(party, currency) → the registered bank account, which participants keep."""
     mirrored: Callable[[Transaction], Awaitable[Mapping[str, str]]]
     """Every registered account number → the party that owns it."""
-    bank: BankProfile
+    banks: Banks
     send: Callable[[Outgoing], Awaitable[Incoming]]
     calendars: tuple[Calendar, ...]
 
@@ -93,3 +94,9 @@ def outcome(deps: Deps, kind: OutcomeType, obligation: Obligation, made: Record)
 def value_day(deps: Deps) -> date:
     """Today, in Shenzhen and Hong Kong."""
     return business_date(deps.clock.now())
+
+
+def first_value_date(deps: Deps, profile: BankProfile[Any]) -> date:
+    """Return the first day on which this bank and every calendar would still move money."""
+    passed = cutoff_passed(profile, deps.clock.now())
+    return joint_value_date(deps.calendars, value_day(deps), cutoff_passed=passed)

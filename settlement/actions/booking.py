@@ -8,6 +8,7 @@ the page is read again and gives the same rows, by their keys.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import GatewayError
@@ -22,14 +23,14 @@ from settlement.breaks import OPERATOR, OpenBreak
 from settlement.channels import CHANNELS
 from settlement.matching import Break, BreakKind, Replayed
 from settlement.obligation import Event, Obligation
-from settlement.ports import Notifications
+from settlement.ports import BankProfile, Notifications
 from settlement.reconciliation import Placement, place, refuse
 
 ROWS_A_WORK = 100
 """Rows of a page that are booked in one commit: a long page must not hold up claims, whose writer is the same."""
 
 
-async def take_page(tx: Transaction, deps: Deps, page: Notifications) -> None:
+async def take_page(tx: Transaction, deps: Deps, bank: str, page: Notifications) -> None:
     """Book what is valid, make a break of every other row, and keep the page where there is one."""
     parties = await deps.mirrored(tx)
     found = [_unreadable(row, parties) for row in page.unreadable]
@@ -38,7 +39,7 @@ async def take_page(tx: Transaction, deps: Deps, page: Notifications) -> None:
         found += [] if booked is None else [booked]
     if not found:
         return
-    page_sha256 = await break_store.keep_page(tx, deps.bank.bank, page.page, rfc3339(deps.clock.now()))
+    page_sha256 = await break_store.keep_page(tx, bank, page.page, rfc3339(deps.clock.now()))
     for held, batch in found:
         await open_break(tx, deps, replace(held, page_sha256=page_sha256), batch)
 
@@ -127,44 +128,52 @@ def outcome_of(deps: Deps, event: Event, obligation: Obligation) -> Post:
 
 
 async def take_notifications(deps: Deps) -> None:
-    """Read what the bank booked since the last cursor and place every movement.
+    """Read what each bank booked since its last cursor and place every movement.
 
-    Where the cursor cannot go on, what stops it is stored with its moment, for readiness, metric and alarm, and the
-    error is raised: the timer tries again.
+    A bank that cannot be read keeps no other waiting; the first error is raised at the end: the timer tries again.
     """
-    bank = deps.bank.bank
+    errors = [error for profile in deps.banks.profiles if (error := await _take_from(deps, profile)) is not None]
+    for error in errors:
+        raise error
+
+
+async def _take_from(deps: Deps, profile: BankProfile[Any]) -> GatewayError | None:
+    """Take what one bank has. What stops its cursor is stored with its moment, for readiness, metric and alarm."""
+    bank = profile.bank
     cursor = await deps.database.read(partial(store.load_cursor, bank=bank))
-    channel = CHANNELS[deps.bank.channel]
+    channel = CHANNELS[profile.channel]
     page = b""
     try:
-        incoming = await deps.send(channel.ask_notifications(deps.bank, cursor))
+        incoming = await deps.send(channel.ask_notifications(profile, cursor))
         page = incoming.body
         found = channel.read_notifications(incoming, cursor)
     except GatewayError as error:
         stuck = await deps.database.read(break_store.load_stuck)
         if not any((one.bank, one.code) == (bank, error.code) for one in stuck):
-            await deps.database.write(partial(_mark_stuck, deps=deps, code=error.code, page=page), key=WRITER)
-        raise
+            mark = partial(_mark_stuck, deps=deps, bank=bank, code=error.code, page=page)
+            await deps.database.write(mark, key=WRITER)
+        return error
     if found.next_cursor == cursor and not found.entries and not found.unreadable:
         if await deps.database.read(break_store.load_stuck):
             await deps.database.write(partial(break_store.clear_stuck, bank=bank), key=WRITER)
-        return
+        return None
 
     *earlier, last = found.in_parts(ROWS_A_WORK)
     for part in earlier:
         # if we die here, the page is read again, and what is booked is known by its keys
-        await deps.database.write(partial(take_page, deps=deps, page=part), key=WRITER)
+        await deps.database.write(partial(take_page, deps=deps, bank=bank, page=part), key=WRITER)
 
     async def work(tx: Transaction) -> None:
-        await take_page(tx, deps, last)
+        await take_page(tx, deps, bank, last)
         await store.save_cursor(tx, bank, found.next_cursor)
         await break_store.clear_stuck(tx, bank)
 
     await deps.database.write(work, key=WRITER)
+    return None
 
 
-async def _mark_stuck(tx: Transaction, deps: Deps, code: str, page: bytes) -> None:
+async def _mark_stuck(tx: Transaction, deps: Deps, bank: str, code: str, page: bytes) -> None:
     """Store why and since when; the first page that cannot be read is kept for a person to look at."""
-    at, bank = rfc3339(deps.clock.now()), deps.bank.bank
+    at = rfc3339(deps.clock.now())
     page_sha256 = await break_store.keep_page(tx, bank, page, at) if page else None
     await break_store.mark_stuck(tx, bank, code, at, page_sha256)

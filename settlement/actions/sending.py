@@ -7,7 +7,6 @@ one round at a time on a database, so what a round sends is never chased by anot
 
 from functools import partial
 
-from gateway.protocol.calendars import joint_value_date
 from gateway.protocol.clock import rfc3339
 from gateway.protocol.errors import MalformedInputError, NotFoundError, RetryError
 from gateway.protocol.identifiers import mint_uuid4
@@ -15,8 +14,9 @@ from gateway.protocol.records import record
 from gateway.runtime.signals import failpoints
 from gateway.runtime.storage.database import Transaction
 from settlement import ledger, store
-from settlement.actions import WRITER, Deps, outcome, payment_record, value_day
+from settlement.actions import WRITER, Deps, first_value_date, outcome, payment_record, value_day
 from settlement.actions.booking import open_break
+from settlement.banks import cutoff_passed
 from settlement.batch import Batch, by_payment
 from settlement.batch import Event as BatchEvent
 from settlement.batch import State as BatchState
@@ -46,17 +46,19 @@ async def _draft(tx: Transaction, deps: Deps, chosen: list[Obligation]) -> None:
     try:
         debtor = await deps.account(tx, first.payer, first.amount.currency)
         creditor = await deps.account(tx, first.payee, first.amount.currency)
+        profile = deps.banks.of_payer(debtor)
     except NotFoundError as error:
         await _hold(tx, deps, chosen, error.code)
         return
     batch = Batch.draft(
         chosen,
-        rail=deps.bank.rail,
-        value_date=joint_value_date(deps.calendars, value_day(deps), cutoff_passed=False),
+        rail=profile.rail,
+        value_date=first_value_date(deps, profile),
         debtor=debtor,
         creditor=creditor,
         uetr=mint_uuid4(),
-        charge_bearer=deps.bank.charge_bearer,
+        charge_bearer=CHANNELS[profile.channel].charge_bearer(profile.options),
+        bank=profile.bank,
     )
     await store.add_batch(tx, batch, rfc3339(deps.clock.now()))
     for obligation in chosen:
@@ -84,7 +86,13 @@ async def send_batches(deps: Deps) -> None:
     """Send approved batches, and ask about those whose answer never came."""
     approved = await deps.database.read(partial(store.list_batches, states=(BatchState.APPROVED,)))
     for batch in approved:
-        if batch.value_date < value_day(deps):
+        try:
+            profile = deps.banks.of_batch(batch)
+        except NotFoundError:
+            # no byte has left; `health.why_not_ready` tells the operator, and other banks' batches go on
+            continue
+        too_late_today = batch.value_date == value_day(deps) and cutoff_passed(profile, deps.clock.now())
+        if batch.value_date < value_day(deps) or too_late_today:
             await deps.database.write(partial(_redate, deps=deps, batch_id=batch.batch_id), key=WRITER)
             continue
         sent = await deps.database.write(partial(_instruct, deps=deps, batch_id=batch.batch_id), key=WRITER)
@@ -96,7 +104,7 @@ async def send_batches(deps: Deps) -> None:
 async def _redate(tx: Transaction, deps: Deps, batch_id: str) -> None:
     """Approvals came after the value date: a new date, and both treasurers look again."""
     batch = await store.load_batch(tx, batch_id)
-    value_date = joint_value_date(deps.calendars, value_day(deps), cutoff_passed=False)
+    value_date = first_value_date(deps, deps.banks.of_batch(batch))
     await store.save_batch(tx, batch.redate(value_date), seen=batch.state)
 
 
@@ -116,9 +124,10 @@ async def _instruct(tx: Transaction, deps: Deps, batch_id: str) -> Batch:
 
 
 async def _send(deps: Deps, batch: Batch) -> None:
-    channel = CHANNELS[deps.bank.channel]
+    profile = deps.banks.of_batch(batch)
+    channel = CHANNELS[profile.channel]
     try:
-        incoming = await deps.send(channel.instruct(batch.instruction(), deps.bank))
+        incoming = await deps.send(channel.instruct(batch.instruction(), profile))
         failpoints.reach("settlement.after_send")
         answer = channel.read_instruct_answer(batch.instruction(), incoming)
     except (MalformedInputError, RetryError):
@@ -138,11 +147,12 @@ async def _chase(deps: Deps) -> None:
         still_due = batch.state is BatchState.ACCEPTED and batch.value_date >= value_day(deps)
         if still_due:
             continue
-        channel = CHANNELS[deps.bank.channel]
         try:
-            incoming = await deps.send(channel.ask_status(batch.instruction(), deps.bank))
+            profile = deps.banks.of_batch(batch)
+            channel = CHANNELS[profile.channel]
+            incoming = await deps.send(channel.ask_status(batch.instruction(), profile))
             answer = channel.read_status_answer(batch.instruction(), incoming)
-        except (MalformedInputError, RetryError):
+        except (MalformedInputError, NotFoundError, RetryError):
             answer = BankAnswer(Verdict.UNKNOWN)
         take = partial(_take_answer, deps=deps, batch_id=batch.batch_id, answer=answer)
         moved = await deps.database.write(take, key=WRITER)

@@ -77,7 +77,7 @@ EXTRA: Mapping[str, Mapping[str, str]] = {
         "pins": "File with the public keys of insurers to which this edge seals, whatever a release says.",
     },
     "core": {
-        "bank_profile": "File with the bank's channel, rail, address and options.",
+        "bank_profile": "A bank's channel, rail and options; a pattern, e.g. `bank-profile*.json`, for several.",
         "calendar": "File with the days on which the bank is open.",
     },
     "hk": {},

@@ -167,7 +167,7 @@ async def test_a_page_that_was_cut_short_is_read_again_and_books_each_row_once(t
     read = CHANNELS["iso20022_http"].read_notifications(Incoming(200, {"Next-Cursor": "1"}, page), "")
 
     async def cut_short(tx: Transaction) -> None:
-        await take_page(tx, treasury.deps, read)
+        await take_page(tx, treasury.deps, "SANDBOX-BANK", read)
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -187,11 +187,11 @@ async def test_a_long_page_is_booked_in_parts_and_each_row_once_though_it_is_cut
     page = hospital_page(Row(currency="USD"), *(Row(amount=f"{number}.00") for number in range(1, 6)))
     taken = []
 
-    async def cut(tx: Transaction, deps: Deps, page: Notifications) -> None:
+    async def cut(tx: Transaction, deps: Deps, bank: str, page: Notifications) -> None:
         taken.append(len(page.entries) + len(page.unreadable))
         if len(taken) == 3:
             raise UnavailableError("test.died")
-        await take_page(tx, deps, page)
+        await take_page(tx, deps, bank, page)
 
     with monkeypatch.context() as dying:
         dying.setattr(booking, "take_page", cut)

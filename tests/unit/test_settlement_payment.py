@@ -3,10 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.protocol.errors import MalformedInputError, RefuseError
+from gateway.protocol.errors import RefuseError
 from settlement.payment import AccountHolder, Agent, PaymentInstruction, RemittanceLine
-from settlement.ports import BankProfile
-from tests.settlement_builders import a_cnaps, a_payment, a_profile, cny, the_hospital, the_payer
+from tests.settlement_builders import a_cnaps, a_payment, cny, the_hospital, the_payer
 
 HOLDERS: dict[str, tuple[Callable[[AccountHolder], AccountHolder], str]] = {
     "Chinese name": (lambda holder: replace(holder, name="深圳合成医院"), "payment.name-not-latin"),
@@ -93,56 +92,3 @@ def test_an_instruction_that_no_bank_could_carry_out_is_refused(
         change(a_payment())
 
     assert refusal.value.code == code
-
-
-def test_a_profile_keeps_its_secret_out_of_its_representation() -> None:
-    profile = a_profile()
-
-    assert profile.token == "synthetic-secret"
-    assert profile.token not in repr(profile)
-
-
-@pytest.mark.parametrize(("written", "meant"), [("unset", None), ("RgltryRptg", "RgltryRptg")])
-def test_an_unset_purpose_field_stays_unset(written: str, meant: str | None) -> None:
-    assert a_profile(written).rmb_purpose_field == meant
-
-
-GOOD = {
-    "bank": "B",
-    "channel": "iso20022_http",
-    "rail": "r",
-    "base_url": "http://bank.test",
-    "token": "t",
-    "charge_bearer": "SHAR",
-    "rmb_purpose_field": "unset",
-    "timeout_s": 10,
-    "answer_within_s": 60,
-}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"rmb_purpose_field": "guess"},
-        {"rmb_purpose_field": ["unset"]},
-        {"charge_bearer": "OUR"},
-        {"charge_bearer": {}},
-        {"timeout_s": 0},
-        {"timeout_s": True},
-        {"timeout_s": "10"},
-        {"answer_within_s": 10.5},
-        {"token": ""},
-        {"bank": 7},
-        {"surprise": 1},
-    ],
-)
-def test_a_profile_that_is_not_as_described_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(MalformedInputError) as refusal:
-        BankProfile.read({**GOOD, **change})
-
-    assert refusal.value.code == "bank-profile.malformed"
-
-
-def test_a_profile_with_a_field_missing_is_refused() -> None:
-    with pytest.raises(MalformedInputError):
-        BankProfile.read({name: value for name, value in GOOD.items() if name != "rail"})

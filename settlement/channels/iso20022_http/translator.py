@@ -6,15 +6,17 @@ on; the next cursor stands in the header `Next-Cursor`.
 
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from gateway.protocol.errors import MalformedInputError
 from gateway.protocol.outgoing import Incoming, Outgoing
 from settlement.bank_entry import BankEntry, UnreadableRow
+from settlement.channels.iso20022_http.options import Options
 from settlement.iso20022.camt054 import read_camt054
 from settlement.iso20022.pain001 import write_pain001
 from settlement.iso20022.pain002 import References, Status, read_pain002
-from settlement.payment import PaymentInstruction
+from settlement.payment import ChargeBearer, PaymentInstruction
 from settlement.ports import BankAnswer, BankProfile, Notifications, Verdict
 
 _XML = "application/xml"
@@ -32,10 +34,28 @@ class Iso20022Http:
 
     name = "iso20022_http"
 
-    def instruct(self, payment: PaymentInstruction, profile: BankProfile) -> Outgoing:
-        body = write_pain001(payment, profile.rmb_purpose_field)
+    def read_options(self, written: Mapping[str, Any]) -> Options:
+        return Options.read(written)
+
+    def sample_options(self) -> Mapping[str, Any]:
+        return {
+            "base_url": "http://bank.test/bank/",
+            "token": "synthetic-secret",
+            "charge_bearer": "SHAR",
+            "rmb_purpose_field": "unset",
+            "timeout_s": 10,
+        }
+
+    def urls(self, options: Options) -> tuple[str, ...]:
+        return (options.base_url,)
+
+    def charge_bearer(self, options: Options) -> ChargeBearer:
+        return options.charge_bearer
+
+    def instruct(self, payment: PaymentInstruction, profile: BankProfile[Options]) -> Outgoing:
+        body = write_pain001(payment, profile.options.rmb_purpose_field)
         headers = {**_headers(profile), "Content-Type": _XML}
-        return Outgoing("POST", f"{_root(profile)}/payments", headers, body, profile.timeout_s)
+        return Outgoing("POST", f"{_root(profile)}/payments", headers, body, profile.options.timeout_s)
 
     def read_instruct_answer(self, payment: PaymentInstruction, answer: Incoming) -> BankAnswer:
         """Read the verdict. *Duplicate* is no refusal: the bank has something like it, so its status is asked first."""
@@ -47,9 +67,9 @@ class Iso20022Http:
             return BankAnswer(Verdict.UNKNOWN, duplicate)
         return _answer(status)
 
-    def ask_status(self, payment: PaymentInstruction, profile: BankProfile) -> Outgoing:
+    def ask_status(self, payment: PaymentInstruction, profile: BankProfile[Options]) -> Outgoing:
         url = f"{_root(profile)}/payments/{quote(payment.message_id, safe='')}"
-        return Outgoing("GET", url, _headers(profile), b"", profile.timeout_s)
+        return Outgoing("GET", url, _headers(profile), b"", profile.options.timeout_s)
 
     def read_status_answer(self, payment: PaymentInstruction, answer: Incoming) -> BankAnswer:
         if answer.status == 404:
@@ -58,9 +78,11 @@ class Iso20022Http:
             return BankAnswer(Verdict.UNKNOWN, f"http-{answer.status}")
         return _answer(_status_of(payment, answer.body))
 
-    def ask_notifications(self, profile: BankProfile, cursor: str) -> Outgoing:
+    def ask_notifications(self, profile: BankProfile[Options], cursor: str) -> Outgoing:
         query = f"?after={quote(cursor, safe='')}" if cursor else ""
-        return Outgoing("GET", f"{_root(profile)}/notifications{query}", _headers(profile), b"", profile.timeout_s)
+        return Outgoing(
+            "GET", f"{_root(profile)}/notifications{query}", _headers(profile), b"", profile.options.timeout_s
+        )
 
     def read_notifications(self, answer: Incoming, cursor: str) -> Notifications:
         if answer.status == 204:
@@ -77,12 +99,12 @@ class Iso20022Http:
         )
 
 
-def _root(profile: BankProfile) -> str:
-    return f"{profile.base_url.rstrip('/')}/v1"
+def _root(profile: BankProfile[Options]) -> str:
+    return f"{profile.options.base_url.rstrip('/')}/v1"
 
 
-def _headers(profile: BankProfile) -> Mapping[str, str]:
-    return {"Accept": _XML, "Authorization": f"Bearer {profile.token}"}
+def _headers(profile: BankProfile[Options]) -> Mapping[str, str]:
+    return {"Accept": _XML, "Authorization": f"Bearer {profile.options.token}"}
 
 
 def _status_of(payment: PaymentInstruction, body: bytes) -> Status:
