@@ -85,7 +85,9 @@ def hospital_routes(deps: Deps) -> APIRouter:
         return await deps.database.read(query)
 
     @routes.post(
-        "/claims/{claim_id}/dispute-withdrawal", openapi_extra=declared(NOTHING, {}, idempotent=True, if_match=True)
+        "/claims/{claim_id}/dispute-withdrawal",
+        status_code=202,
+        openapi_extra=declared(NOTHING, {}, idempotent=True, if_match=True),
     )
     async def post_dispute_withdrawal(caller: Submitter, claim_id: PathId, request: Request) -> Response:
         """Withdraw the dispute of an insurer's answer: `{}`; the claim stands as before. 202, core's word is an event.
@@ -96,7 +98,11 @@ def hospital_routes(deps: Deps) -> APIRouter:
         raw = await read_body(request, MOVE_BYTES_MAX)
         return render(await disputes.ask(deps, asked, disputes.WITHDRAWAL, raw), deps.keyring)
 
-    @routes.post("/claims/{claim_id}/give-up", openapi_extra=declared(NOTHING, {}, idempotent=True, if_match=True))
+    @routes.post(
+        "/claims/{claim_id}/give-up",
+        status_code=202,
+        openapi_extra=declared(NOTHING, {}, idempotent=True, if_match=True),
+    )
     async def post_give_up(caller: Submitter, claim_id: PathId, request: Request) -> Response:
         """Give up a claim that the insurer disputes: `{}`; its receipts may then be claimed under a new number.
 

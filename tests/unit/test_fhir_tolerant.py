@@ -1,6 +1,5 @@
 """What partners may write in R4 beside what we read, and what they may not: no correct answer is disputed for it."""
 
-import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -149,12 +148,11 @@ def test_extensions_deep_in_one_another_cost_no_more_than_their_length() -> None
     deep: dict[str, Any] = {"url": URL, "valueCoding": {}}
     for _ in range(28):
         deep = {"url": URL, "extension": [deep, {"url": URL, "valueCoding": {}}]}
-    started = time.monotonic()
 
+    # work that doubled at every level would never end here
     response = parse_resource(ClaimResponse, a_response(extension=[deep] * 50))
 
     assert (response.extension, amount_of(response)) == ((), ALL)
-    assert time.monotonic() - started < 1
 
 
 UNKNOWN: dict[str, Callable[[dict[str, Any]], Any]] = {

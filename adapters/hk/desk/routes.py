@@ -102,7 +102,9 @@ def desk_routes(deps: Deps) -> APIRouter:
         return render(await answering.return_claim(deps, asked, await read_body(request, BODY_BYTES_MAX)), deps.keyring)
 
     @routes.post(
-        "/claims/{claim_id}/dispute-withdrawal", openapi_extra=declared(NOTHING, {}, idempotent=True, if_match=True)
+        "/claims/{claim_id}/dispute-withdrawal",
+        status_code=202,
+        openapi_extra=declared(NOTHING, {}, idempotent=True, if_match=True),
     )
     async def post_dispute_withdrawal(caller: Decider, claim_id: PathId, request: Request) -> Response:
         """Withdraw this insurer's own dispute: `{}`; the claim stands as before. Needs Idempotency-Key and If-Match."""
