@@ -1,11 +1,11 @@
-"""What a hospital format must offer: one file in `formats/` and one line in its catalogue make a plug-in.
+"""What a hospital format must offer: one folder in `formats/` and one line in its catalogue make a plug-in.
 
 A format translates and does no I/O. It reads as much as it can and names everything it could not read, so that one
 answer tells the hospital all that is wrong with a bill.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,11 +32,24 @@ class Reading:
     left_out: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A sample with one thing wrong, and some of the faults that must be named: (code, pointer into the file)."""
+
+    name: str
+    raw: bytes
+    faults: frozenset[tuple[str, str]]
+
+
 class HospitalFormat(Protocol):
     """`places` maps a place of the noun to the file's, `/lines/*/amount` to `/fee_lines/*/det_item_fee_sumamt`."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """Return the `Content-Type`s that such a bill may come under."""
 
     @property
     def places(self) -> Mapping[str, str]: ...
@@ -46,6 +59,12 @@ class HospitalFormat(Protocol):
 
         The edge has limited the size before. The same bytes give the same reading.
         """
+
+    def sample(self) -> bytes:
+        """Return a synthetic bill without faults, of the sandbox's first hospital and insurer."""
+
+    def mutations(self) -> Iterator[Mutation]:
+        """Give ways in which such a bill goes wrong; the conformance suite looks for each one's faults."""
 
 
 def place_in_file(pointer: str, places: Mapping[str, str]) -> str:

@@ -1,15 +1,17 @@
 """The hospital's API: hand bills in, check them beforehand, see where claims stand and what happened to them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from adapters.sz.actions import Deps, answers, disputes, intake
+from adapters.sz.formats import FORMATS
 from gateway.runtime.storage.database import Transaction
 from gateway.runtime.web.auth import Caller, require
 from gateway.runtime.web.declared import NOTHING, declared
 from gateway.runtime.web.http import (
+    JSON,
     WAIT_S_MAX,
     etag,
     language_headers,
@@ -29,6 +31,7 @@ BILL = {
     "required": ["billing", "consent", "coverage", "receipts", "settlement_list"],
     "description": "A bill in the national format and what a claim needs beside it; docs/hospitals.md has every field",
 }
+FILE = {"type": "string", "format": "binary", "description": "A bill as a file; docs/hospitals.md has every table"}
 
 Submitter = Annotated[Caller, Depends(require("claims:submit"))]
 Reader = Annotated[Caller, Depends(require("claims:read"))]
@@ -39,17 +42,17 @@ def hospital_routes(deps: Deps) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["claims"])
     cursors = Cursors(deps.keyring.storage)
 
-    @routes.post("/claims", status_code=202, openapi_extra=declared(BILL, idempotent=True))
+    @routes.post("/claims", status_code=202, openapi_extra=_declared_bill(deps, idempotent=True))
     async def post_claim(caller: Submitter, request: Request) -> Response:
         """Take a bill in: 202 with a signed receipt once durable, or every fault of the bill at once."""
         key = require_key(request)
-        raw = await read_body(request, deps.bill_bytes_max)
+        raw = await read_body(request, deps.bill_bytes_max, media_type=_media_types(deps, caller.party))
         return render(await intake.submit(deps, caller.party, key, raw, language_of(request)), deps.keyring)
 
-    @routes.post("/validate", openapi_extra=declared(BILL))
+    @routes.post("/validate", openapi_extra=_declared_bill(deps))
     async def post_validate(caller: Submitter, request: Request) -> Response:
         """Check a bill as `POST /claims` would, keep nothing; tells what was tidied and what would not be sent."""
-        raw = await read_body(request, deps.bill_bytes_max)
+        raw = await read_body(request, deps.bill_bytes_max, media_type=_media_types(deps, caller.party))
         language = language_of(request)
         body = intake.validate(deps, caller.party, raw, language)
         return reply(200, body, language_headers(language) if "warnings" in body else {})
@@ -138,6 +141,22 @@ def hospital_routes(deps: Deps) -> APIRouter:
         return reply(200, {"items": list(page.items), "next": page.next})
 
     return routes
+
+
+def _media_types(deps: Deps, hospital: str = "") -> tuple[str, ...]:
+    """Return what the bills of a hospital come as; of every hospital here, where it is none of them or not named."""
+    names = {deps.formats[hospital]} if hospital in deps.formats else {*deps.formats.values()} or {*FORMATS}
+    return tuple(media_type for name in FORMATS if name in names for media_type in FORMATS[name].media_types)
+
+
+def _declared_bill(deps: Deps, *, idempotent: bool = False) -> dict[str, Any]:
+    """Declare a bill in every media type that this edge's hospitals use; only JSON has a schema."""
+    operation = declared(BILL, idempotent=idempotent)
+    schemas = {JSON: BILL}
+    operation["requestBody"]["content"] = {
+        media_type: {"schema": schemas.get(media_type, FILE)} for media_type in _media_types(deps)
+    }
+    return operation
 
 
 def _asked(caller: Caller, claim_id: PathId, request: Request) -> disputes.Asked:

@@ -57,17 +57,19 @@ class HospitalClient(PartyClient):
         """Fetch the signed registry release that the edge has in force; not verified yet."""
         return SignedRelease.decode((await self._at("sz").get_public("/v1/registry/release")).body)
 
-    async def submit(self, bill: bytes, key: str) -> Receipt:
-        """Hand in a bill; `key` names the attempt, so that the same bill under the same key gives the same receipt.
+    async def submit(self, bill: bytes, key: str, *, media_type: str = "application/json") -> Receipt:
+        """Hand in a bill, in the hospital's format and its media type.
+
+        `key` names the attempt, so that the same bill under the same key gives the same receipt.
 
         Raises `ApiProblem` with every fault of the bill, `BadSignatureError` if the receipt is not the edge's.
         """
-        answer = await self._at("sz").post("/v1/claims", bill, key=key)
+        answer = await self._at("sz").post("/v1/claims", bill, key=key, media_type=media_type)
         return await self.releases.checked(lambda directory: _receipt(answer, directory))
 
-    async def validate(self, bill: bytes) -> Mapping[str, Any]:
+    async def validate(self, bill: bytes, *, media_type: str = "application/json") -> Mapping[str, Any]:
         """Have a bill checked as `submit` would; nothing is stored. Raises `ApiProblem` with every fault."""
-        return (await self._at("sz").post("/v1/validate", bill)).json()
+        return (await self._at("sz").post("/v1/validate", bill, media_type=media_type)).json()
 
     async def claim(self, claim_id: str) -> Mapping[str, Any]:
         """Return state, payment state, decision and `allowed_actions` of a claim of this hospital."""

@@ -145,9 +145,17 @@ class Session:
         """Read what the role shows to everybody, without a token."""
         return _checked(await self._send("GET", path, {}))
 
-    async def post(self, path: str, body: bytes, *, key: str | None = None, if_match: int | None = None) -> Answer:
-        """Write JSON bytes as they are; `key` makes it safe to repeat, `if_match` names the revision it is based on."""
-        headers = {"Content-Type": "application/json"}
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        key: str | None = None,
+        if_match: int | None = None,
+        media_type: str = "application/json",
+    ) -> Answer:
+        """Write bytes as they are; `key` makes it safe to repeat, `if_match` names the revision it is based on."""
+        headers = {"Content-Type": media_type}
         if key is not None:
             headers["Idempotency-Key"] = key
         if if_match is not None:

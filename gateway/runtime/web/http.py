@@ -147,15 +147,16 @@ def _quality(parameters: str) -> float:
     return float(match[1]) if match else (0.0 if parameters.strip() else 1.0)
 
 
-async def read_body(request: Request, bytes_max: int, *, media_type: str | None = JSON) -> bytes:
-    """Read the raw body, counted while it comes; None takes any media type.
+async def read_body(request: Request, bytes_max: int, *, media_type: str | tuple[str, ...] | None = JSON) -> bytes:
+    """Read the raw body, counted while it comes; several media types may be taken, and None takes any.
 
     Another media type or a Content-Encoding is refused with 415, which names what is taken; more than `bytes_max` with
     413, which names that.
     """
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type is not None and given != media_type:
-        raise UnsupportedMediaError("http.content-type", facts={"accepted": [media_type]})
+    taken = (media_type,) if isinstance(media_type, str) else media_type
+    if taken is not None and given not in taken:
+        raise UnsupportedMediaError("http.content-type", facts={"accepted": list(taken)})
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaError("http.content-encoding", facts={"accepted": ["identity"]})
     too_large = TooLargeError("http.body-too-large", facts={"bytes_max": bytes_max})

@@ -8,7 +8,8 @@ is `adapters.sz.spelling`; identifiers are read into the normal form of their sc
 """
 
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
@@ -51,10 +52,10 @@ from adapters.sz.formats.national_json.names import (
     SETLINFO_UNUSED,
     TOP,
 )
-from adapters.sz.ports import Reading
+from adapters.sz.ports import Mutation, Reading
 from adapters.sz.reading import Fields, Notes
 from adapters.sz.spelling import earlier_fold, odd_number
-from gateway.protocol.canonical import read_json_object
+from gateway.protocol.canonical import compact, read_json_object
 from gateway.protocol.claim_terms import LINES_MAX, BillingMode, Mechanism, PaidKind, Payee, PolicyKind
 from gateway.protocol.identifier_checks import ascii_upper
 from gateway.protocol.identifiers import parse_hkid
@@ -77,6 +78,7 @@ class NationalJson:
     """The first format. It holds no state: the same bytes give the same reading."""
 
     name = "national_json"
+    media_types = ("application/json",)
     places: Mapping[str, str] = MappingProxyType(PLACES)
 
     def read(self, raw: bytes) -> Reading:
@@ -96,6 +98,31 @@ class NationalJson:
             tuple(notes.normalised),
             tuple(sorted(notes.left_out)),
         )
+
+    def sample(self) -> bytes:
+        return files(__package__).joinpath("sample.json").read_bytes()
+
+    def mutations(self) -> Iterator[Mutation]:
+        line, billing = "/fee_lines/1", "/billing"
+        for name, place, value, code, pointer in (
+            ("an amount is no number", f"{line}/det_item_fee_sumamt", "一百", "field.not-a-number", None),
+            ("an amount is missing", f"{line}/det_item_fee_sumamt", None, "field.missing", None),
+            ("a line does not add up", f"{line}/cnt", "7", "line.amount-mismatch", f"{line}/det_item_fee_sumamt"),
+            ("there is no such day", f"{line}/fee_ocur_time", "2026-02-30", "field.date-malformed", None),
+            ("a charge category is unknown", f"{line}/med_chrgitm_type", "77", "charge.category-unknown", None),
+            ("a claim has no number", f"{billing}/claim_number", "无", "field.missing", None),
+            ("the currency is unknown", f"{billing}/currency", "XXX", "money.currency-unknown", None),
+            ("a consent says perhaps", "/consent/sensitive", "perhaps", "field.not-true-or-false", None),
+            ("a field is unknown", f"{line}/surprise", "1", "field.unknown", line),
+            ("receipts are no list", "/receipts", {}, "field.not-a-list", None),
+        ):
+            bill = read_json_object(self.sample())
+            *way, last = place.removeprefix("/").split("/")
+            owner: Any = bill
+            for step in way:
+                owner = owner[int(step)] if isinstance(owner, list) else owner[step]
+            owner[last] = value
+            yield Mutation(name, compact(bill), frozenset({(code, pointer or place)}))
 
 
 def _bill(body: Fields) -> HospitalBill:
