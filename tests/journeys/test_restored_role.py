@@ -12,8 +12,8 @@ import pytest
 
 from tests.postgres import postgres
 from tests.served import Served, served
-from tests.walk import Parties, verify_log
-from tests.walk_parties import hand_in, until_logged
+from tests.walk import Claimed, Parties, until, verify_log
+from tests.walk_parties import Insurer, hand_in, until_logged
 
 GATEWAY = (sys.executable, "-m", "gateway")
 PERSONS = ("--operator", "op-gateway-1", "--confirmed-by", "op-gateway-2")
@@ -117,3 +117,52 @@ async def test_a_restored_role_is_refused_and_resumed_and_new_claims_walk_again(
         assert f"{role} epoch 2 1 to" in report
         doctor = run("doctor", "--profile", str(gateway.data / "profiles" / "op-gateway-1.json"), "--role", "audit")
         assert (doctor.returncode, "well" in doctor.stdout) == (0, True), doctor.stdout
+
+
+async def test_a_restored_core_learns_again_what_others_have_told_it_and_claims_go_on(tmp_path: Path) -> None:
+    async with served(tmp_path / "trial") as (gateway, parties):
+        backup = backup_of(gateway, "core", "sqlite")
+        assert await gateway.start()
+        await claims(parties, 1)
+        await parties.forget()
+        await gateway.stop()
+        backup.make()
+        assert await gateway.start()
+        forgotten, insurer = await hand_in(parties), Insurer(parties)
+        opened = await insurer.review(forgotten)
+        await until_logged(parties, forgotten, "claim.in_review")
+        await parties.forget()
+        await gateway.stop()
+
+        backup.restore()
+        resumed = run("resume", "core", "--data", str(gateway.data), *PERSONS, *WHY)
+        assert await gateway.start()
+        sent_again = [republished(gateway, *source) for source in WRITERS_TO_CORE]
+        await until_reviewed_again(parties, forgotten)
+        await insurer.decide(opened)
+
+        assert resumed.returncode == 0, resumed.stderr
+        assert [done.returncode for done in sent_again] == [0, 0], sent_again
+        await until_logged(parties, forgotten, "claim.decided")
+        doctor = run("doctor", "--profile", str(gateway.data / "profiles" / "op-gateway-1.json"))
+        assert doctor.returncode == 0, doctor.stdout
+
+
+WRITERS_TO_CORE = (("sz", "hospital.requests.v1"), ("hk", "insurer.responses.v1"))
+
+
+def republished(gateway: Served, role: str, topic: str) -> "subprocess.CompletedProcess[str]":
+    words = ("--role", role, "--topic", topic, "--since", "2026-01-01T00:00:00Z")
+    profile = str(gateway.data / "profiles" / "op-gateway-1.json")
+    return run("outbox", "republish", *words, "--profile", profile)
+
+
+async def until_reviewed_again(parties: Parties, claimed: Claimed) -> None:
+    """Wait until core itself has taken the claim into review once more, as its log entries tell."""
+    auditor = parties.session("aud-one-tools", "audit")
+
+    async def reviewed() -> bool:
+        events = (await auditor.get(f"/v1/claims/{claimed.case_id}")).json()["events"]
+        return [event["typ"] for event in events].count("claim.in_review") == 2
+
+    await until(reviewed, "the claim in review again")

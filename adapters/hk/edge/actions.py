@@ -21,7 +21,7 @@ from gateway.protocol.errors import (
     RefuseError,
     StaleError,
 )
-from gateway.protocol.exchange import Manifest, Posted, check_sizes
+from gateway.protocol.exchange import Exchange, Manifest, Posted, check_sizes, read_payload
 from gateway.protocol.message_spec import Content
 from gateway.protocol.messages import SPEC_OF_TYPE, check_message_id, role_message_id, types_on
 from gateway.protocol.messages.accepted import Accepted
@@ -36,6 +36,7 @@ from gateway.runtime.delivery.outbox import Post
 from gateway.runtime.services import RoleDeps
 from gateway.runtime.signals import failpoints
 from gateway.runtime.storage.database import Transaction
+from gateway.runtime.storage.tables import FIRST_EPOCH
 from gateway.runtime.web.idempotency import Answer, Scope, Stored, answered_before, once
 
 SUSPICIOUS = ("message.", "exchange.", "jws.", "key.")
@@ -53,6 +54,10 @@ class Deps(RoleDeps):
 async def present(tx: Transaction, deps: Deps, delivery: Delivery, manifest: SubmittedManifest) -> None:
     """Put a claim into its reader's inbox, as delivered."""
     at = rfc3339(deps.clock.now())
+    if await _free_id(tx, delivery, party=manifest.recipients[0], msg_id=manifest.msg_id) is None:
+        return
+    if _may_repeat(delivery) and await store.has_claim(tx, manifest.claim_id):
+        raise ConflictError("claim.id-taken")
     await store.save_claim(tx, manifest, first_actions(Actor.INSURER), at)
     await _deliver(tx, deps, delivery, party=manifest.recipients[0], msg_id=manifest.msg_id, claim_id=manifest.claim_id)
     clear = {
@@ -69,6 +74,8 @@ async def present(tx: Transaction, deps: Deps, delivery: Delivery, manifest: Sub
 
 async def present_message(tx: Transaction, deps: Deps, delivery: Delivery, manifest: Manifest) -> None:
     """Put what the hospital says of a claim that was delivered before into the reader's inbox, as it came."""
+    if await _free_id(tx, delivery, party=manifest.recipients[0], msg_id=manifest.msg_id) is None:
+        return
     await _deliver(tx, deps, delivery, party=manifest.recipients[0], msg_id=manifest.msg_id, claim_id=manifest.claim_id)
     await _record_delivered(tx, deps, delivery, claim_id=manifest.claim_id, msg_id=manifest.msg_id)
 
@@ -77,8 +84,11 @@ async def show_state(tx: Transaction, deps: Deps, delivery: Delivery, state: Cla
     """Follow where core says a claim stands, and tell its reader, who did not move it there."""
     if state.to is None:
         raise InvalidInputError("message.type-unexpected")
-    msg_id = role_message_id(state.type, f"{state.claim_id}-{state.revision}")
     await store.follow(tx, state)
+    wanted = role_message_id(state.type, f"{state.claim_id}-{state.revision}")
+    msg_id = await _free_id(tx, delivery, party=state.to, msg_id=wanted)
+    if msg_id is None:
+        return
     await _deliver(tx, deps, delivery, party=state.to, msg_id=msg_id, claim_id=state.claim_id)
     await _record_delivered(tx, deps, delivery, claim_id=state.claim_id, msg_id=msg_id)
 
@@ -86,9 +96,36 @@ async def show_state(tx: Transaction, deps: Deps, delivery: Delivery, state: Cla
 async def show_outcome(tx: Transaction, deps: Deps, delivery: Delivery, outcome: Accepted | Rejected) -> None:
     """Show core's answer where the request was promised one, and in the inbox."""
     await store.settle_request(tx, outcome)
-    msg_id = role_message_id(outcome.type, outcome.in_reply_to)
+    wanted = role_message_id(outcome.type, outcome.in_reply_to)
+    msg_id = await _free_id(tx, delivery, party=outcome.to, msg_id=wanted)
+    if msg_id is None:
+        return
     await _deliver(tx, deps, delivery, party=outcome.to, msg_id=msg_id, claim_id=outcome.claim_id)
     await _record_delivered(tx, deps, delivery, claim_id=outcome.claim_id, msg_id=outcome.in_reply_to)
+
+
+def _may_repeat(delivery: Delivery) -> bool:
+    """Say whether core may have said this before: it does after it was set back to a backup, in an epoch of its own."""
+    return delivery.stamp.stream_epoch > FIRST_EPOCH
+
+
+async def _free_id(tx: Transaction, delivery: Delivery, *, party: str, msg_id: str) -> str | None:
+    """Return the id under which to deliver, None where the same words were delivered before.
+
+    Core's other words under an id of its own get another one; a party's id stands for one message for ever, and
+    another one under it is refused: `ConflictError`, `message.replayed`.
+    """
+    delivered = await store.find_message(tx, msg_id, party) if _may_repeat(delivery) else None
+    if delivered is None:
+        return msg_id
+    before = Exchange.decode(delivered)
+    if delivery.manifest is not None:
+        if before.manifest != delivery.exchange.manifest:
+            raise ConflictError("message.replayed")
+        return None
+    if read_payload(before.stamp).get("message") == read_payload(delivery.exchange.stamp).get("message"):
+        return None
+    return f"{msg_id}-{delivery.stamp.stream_epoch}"
 
 
 async def _record_delivered(tx: Transaction, deps: Deps, delivery: Delivery, *, claim_id: str, msg_id: str) -> None:

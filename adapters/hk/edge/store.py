@@ -61,12 +61,23 @@ async def load_claim(tx: Transaction, claim_id: str, party: str) -> Row[Any]:
     return found
 
 
-async def load_message(tx: Transaction, msg_id: str, party: str) -> bytes:
+async def has_claim(tx: Transaction, claim_id: str) -> bool:
+    """Say whether a claim of this id was presented, to whichever party."""
+    return await one(tx, select(claims.c.claim_id).where(claims.c.claim_id == claim_id)) is not None
+
+
+async def find_message(tx: Transaction, msg_id: str, party: str) -> bytes | None:
+    """Return the exchange object that was delivered to a party under this id, None if none was."""
     here = (messages.c.msg_id == msg_id, messages.c.party == party)
-    found = await one(tx, select(messages.c.exchange).where(*here))
-    if found is None:
+    row = await one(tx, select(messages.c.exchange).where(*here))
+    return None if row is None else bytes(row.exchange)
+
+
+async def load_message(tx: Transaction, msg_id: str, party: str) -> bytes:
+    exchange = await find_message(tx, msg_id, party)
+    if exchange is None:
         raise NotFoundError("message.unknown")
-    return bytes(found.exchange)
+    return exchange
 
 
 async def add_request(tx: Transaction, manifest: Manifest, at: str) -> None:
