@@ -138,8 +138,14 @@ def _prove(data: Path) -> int:
     log = next((data / "roles" / "audit" / "log").iterdir())
     command = ["audit.verify", "claim", "--cref", case_id, "--log", str(log)]
     command += ["--trust", str(data / "profiles" / "log-trust.json")]
-    print(f"\n7. Auditor, off line: python -m {' '.join(command)}", flush=True)
+    print(f"\n7. Auditor, off line: {_interpreter()} -m {' '.join(command)}", flush=True)
     return subprocess.run([sys.executable, "-m", *command], check=False).returncode  # noqa: S603 our own command
+
+
+def _interpreter() -> str:
+    """Name the running Python as somebody in this folder types it: `.venv/bin/python` has what the verifier needs."""
+    running = Path(sys.executable)
+    return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"
 
 
 @dataclass
