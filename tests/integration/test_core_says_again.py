@@ -9,8 +9,8 @@ from sqlalchemy import Row, select, update
 
 from adapters.hk.edge.tables import messages
 from gateway.protocol.canonical import read_json_object
-from gateway.protocol.claims import Accepted
 from gateway.protocol.clock import rfc3339
+from gateway.protocol.messages.accepted import Accepted
 from gateway.protocol.records import record
 from gateway.protocol.topics import INSURER_DELIVERIES
 from gateway.runtime.delivery.outbox import Post
