@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import Connection, Executable, Row, text
 
-from gateway.protocol.errors import RetryError
+from gateway.protocol.errors import InvalidInputError, RetryError
 from gateway.protocol.exchange import Exchange
 from gateway.protocol.messages.void_asked import VoidAsked
 from gateway.protocol.registry import Directory
@@ -212,6 +212,26 @@ async def test_a_message_that_must_wait_holds_up_its_own_key_only(make_stream: M
 
         assert await stream.applied() == [("claim_b", 1), ("claim_a", 1), ("claim_a", 2)]
         assert await stream.parked() == set()
+
+
+async def test_a_message_that_preparing_refuses_waits_for_its_predecessor_and_is_not_lost(
+    make_stream: MakeStream,
+) -> None:
+    async def refuse_the_second(_deps: None, delivery: Delivery, _message: VoidAsked) -> None:
+        if delivery.stamp.seq == 2:
+            raise InvalidInputError("claim.refused")
+
+    async with make_stream(prepare=refuse_the_second) as stream, stream.running():
+        await stream.publish(a_record("claim_a", 2))
+        await until(lambda: _parked(stream, {("claim_a", 2, "gap")}), "the gap")
+
+        await stream.publish(a_record("claim_a", 1))
+
+        await _until_applied(stream, ("claim_a", 1))
+        stream.clock.advance(timedelta(minutes=1))
+        # nobody can be answered on this topic, so what is refused in its turn halts
+        await until(lambda: _parked(stream, {("claim_a", 2, "halt")}), "the halt")
+        assert await stream.applied() == [("claim_a", 1)]
 
 
 async def test_what_waits_behind_a_blocked_head_does_not_crowd_out_other_keys(make_stream: MakeStream) -> None:

@@ -54,7 +54,6 @@ HALTS_WINDOW = timedelta(seconds=60)
 RETRIES_MAX = 10_000
 EPOCH_LEFT = "stream.epoch-left"
 """Of a genuine message of an epoch that its sender has left: kept for an operator, applied by nobody."""
-
 log = structlog.get_logger("worker")
 
 _STREAM = [streams.c[name] == parked.c[name] for name in ("consumer", "role", "topic", "key")]
@@ -277,11 +276,7 @@ class Worker:
                 failpoints.reach("consumer.after_inbox")
                 await message.apply(tx, self.trust.directory)
                 failpoints.reach("consumer.before_commit")
-            if admitted is Admitted.GAP:
-                where = (self.group, delivery.fetched, delivery.stamp)
-                await inbox.park(tx, *where, why="gap", code="stream.gap", now=self.clock.now())
-            elif delivery.fetched.parked and admitted is not Admitted.LEFT:
-                await inbox.unpark(tx, self.group, delivery.fetched)
+            await self._keep_what_waits(tx, delivery, admitted)
             return admitted
 
         admitted = await self.database.write(work, key=self._writer(delivery.fetched, delivery))
@@ -289,6 +284,14 @@ class Worker:
             await self._quarantine(delivery.fetched, EPOCH_LEFT)
             return
         DELIVERIES.labels(self.group, delivery.fetched.topic, admitted.value).inc()
+
+    async def _keep_what_waits(self, tx: Transaction, delivery: Delivery, admitted: Admitted) -> None:
+        """Park what came before its predecessor, good or refused, and let go of a parked row that has had its turn."""
+        if admitted is Admitted.GAP:
+            early = (self.group, delivery.fetched, delivery.stamp)
+            await inbox.park(tx, *early, why="gap", code="stream.gap", now=self.clock.now())
+        elif delivery.fetched.parked and admitted is not Admitted.LEFT:
+            await inbox.unpark(tx, self.group, delivery.fetched)
 
     @of_message
     async def _settle(self, delivery: Delivery, error: BaseException) -> None:
@@ -308,14 +311,13 @@ class Worker:
             await self._halt(delivery.fetched, delivery, type(error).__name__)
 
     async def _refuse(self, delivery: Delivery, error: GatewayError) -> None:
-        subscription = self._subscription(delivery.fetched.topic)
+        on_refused = self._subscription(delivery.fetched.topic).on_refused
 
         async def work(tx: Transaction) -> Admitted:
             admitted = await inbox.admit(tx, self.group, delivery.stamp)
             if admitted is Admitted.APPLY:
-                await subscription.on_refused(tx, self.component.deps, delivery, error)
-            if delivery.fetched.parked and admitted is not Admitted.LEFT:
-                await inbox.unpark(tx, self.group, delivery.fetched)
+                await on_refused(tx, self.component.deps, delivery, error)
+            await self._keep_what_waits(tx, delivery, admitted)
             return admitted
 
         try:
