@@ -142,7 +142,7 @@ async function decide(token, keys, claim, revision) {
 async function answer(token, keys, item) {
   const { allowed_actions, revision } = await request("GET", `/v1/claims/${item.claim_id}`, { headers: token });
   if (!allowed_actions.includes("acknowledge")) return false;
-  const exchange = await request("GET", `/v1/${item.href}`, { headers: token });
+  const exchange = await request("GET", `/v1/messages/${item.msg_id}`, { headers: token });
   const { manifest: claim, bundle } = await open(exchange, keys, profile);
   insist(claim.msg_id === item.msg_id, "the inbox gave another message");
   console.log(`claim ${claim.claim_id} from ${claim.sender}: registry, stamp, receipt, signature and seal verified`);
@@ -152,7 +152,9 @@ async function answer(token, keys, item) {
     await post(token, { ...answerTo(claim, "disputed"), differences: differences.slice(0, 50) });
     return true;
   }
-  const inReview = await post(token, { ...answerTo(claim, "acknowledged"), based_on: revision });
+  // what has been read is named by its hash
+  const acknowledgement = { ...answerTo(claim, "acknowledged"), content_sha256: claim.content_sha256 };
+  const inReview = await post(token, { ...acknowledgement, based_on: revision });
   console.log(`${inReview.state}, revision ${inReview.revision}`);
   const decided = await decide(token, keys, claim, inReview.revision);
   console.log(`${decided.state}, revision ${decided.revision}`);

@@ -76,6 +76,8 @@ class JobRunner:
                         log.warning("job.failed", job=job.name, error=type(error).__name__, code=code)
                 await self.stopping.rest(job.every_s)
         finally:
+            # a timer that has ended is not overdue
+            JOB_OVERDUE.remove(self.role, job.name)
             with contextlib.suppress(Exception):
                 await self._let_go(job)
 
